@@ -63,8 +63,8 @@ impl FromStr for UtcMs {
             text.parse::<jiff::civil::Date>()
         };
         let date = civil.map_err(|_| invalid())?;
-        let zoned = date.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| invalid())?;
-        Ok(UtcMs(zoned.timestamp().as_millisecond()))
+        let stamp = jiff::tz::Offset::UTC.to_timestamp(date.to_datetime(jiff::civil::Time::midnight()));
+        stamp.map(|at| UtcMs(at.as_millisecond())).map_err(|_| invalid())
     }
 }
 
