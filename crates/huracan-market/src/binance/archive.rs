@@ -7,7 +7,6 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Cursor};
-use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -174,8 +173,8 @@ async fn fetch(
     tally: &Tally,
 ) -> Result<Option<(Vec<u8>, Vec<u8>)>, FetchError> {
     let url = host.url(path);
-    let Some(zip) = host.get(path, NonZeroU32::MIN, tally).await? else { return Ok(None) };
-    let checksum = host.get(&format!("{path}.CHECKSUM"), NonZeroU32::MIN, tally).await?;
+    let Some(zip) = host.get(path, 0, tally).await? else { return Ok(None) };
+    let checksum = host.get(&format!("{path}.CHECKSUM"), 0, tally).await?;
     let checksum = checksum.ok_or_else(|| FetchError::NoChecksum { url: url.clone() })?;
     let csv_name = format!("{stem}.csv");
     let verify = move || {

@@ -5,7 +5,7 @@
 //! and made elsewhere.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use huracan_core::words::{Market, Symbol, UtcMs};
 use serde::Deserialize;
@@ -143,16 +143,15 @@ pub(super) async fn fetch_filters_with(
     market: Market,
     base_url: &str,
     client: reqwest::Client,
-    time: std::sync::Arc<dyn Time>,
+    time: Arc<dyn Time>,
 ) -> Result<FilterTable, FetchError> {
     // Nobody can cancel this one request.
     let (_, cancel) = watch::channel(false);
-    let host = Host::new(base_url, client, time, weight_per_minute(market), cancel);
+    let host = Host::new(base_url, client, time, Some(weight_per_minute(market)), cancel);
     let (path, weight) = match market {
         Market::Spot => ("api/v3/exchangeInfo", 20),
         Market::Perp => ("fapi/v1/exchangeInfo", 1),
     };
-    let weight = NonZeroU32::MIN.saturating_add(weight - 1);
     let tally = Tally::default();
     let attempt = || async {
         let bad = |why: String| FetchError::BadAnswer { url: host.url(path), why };

@@ -1,7 +1,6 @@
 //! One host asked over HTTP: retries, statuses turned into outcomes and errors, and a stop that
 //! takes effect at once. How many ask at once is the caller's business.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,7 +22,6 @@ pub(super) struct Tally {
     pub(super) requests: AtomicU64,
     pub(super) retries: AtomicU64,
     pub(super) bytes: AtomicU64,
-    pub(super) not_found: AtomicU64,
 }
 
 impl Tally {
@@ -47,7 +45,7 @@ impl Host {
         base: &str,
         client: reqwest::Client,
         time: Arc<dyn Time>,
-        weight_per_minute: Option<NonZeroU32>,
+        weight_per_minute: Option<u32>,
         cancel: watch::Receiver<bool>,
     ) -> Host {
         Host {
@@ -69,14 +67,14 @@ impl Host {
         *self.cancel.borrow()
     }
 
-    /// One request: the body, or `None` for a 404.
+    /// One request of a given weight: the body, or `None` for a 404.
     ///
     /// # Errors
     /// Anything but 200 and 404, and anything that keeps the body from arriving whole.
     pub(super) async fn get(
         &self,
         path: &str,
-        weight: NonZeroU32,
+        weight: u32,
         tally: &Tally,
     ) -> Result<Option<Vec<u8>>, FetchError> {
         let url = self.url(path);
@@ -91,10 +89,7 @@ impl Host {
         self.gate.note_used_weight(response.headers());
         match response.status().as_u16() {
             200 => read_body(url, response, tally).await.map(Some),
-            404 => {
-                Tally::add(&tally.not_found, 1);
-                Ok(None)
-            }
+            404 => Ok(None),
             status @ (418 | 429) => {
                 let retry_after_s = self.gate.shut(response.headers()).as_secs();
                 Err(FetchError::Throttled { url, status, retry_after_s })

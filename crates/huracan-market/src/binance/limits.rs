@@ -19,12 +19,12 @@ use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 /// The pause when a 429 or 418 names none: the exchange counts weight by the minute.
 const PAUSE_UNNAMED: Duration = Duration::from_secs(60);
-/// We plan to use at most this share of a host's weight; others may share our address.
-const BUDGET_SHARE: f64 = 0.8;
-/// At this share of the weight the host says we used, we wait for its next minute.
-const USED_SHARE_MAX: f64 = 0.9;
+/// We plan to use at most this much of a host's weight; others may share our address.
+const BUDGET_PCT: u32 = 80;
+/// When the host says this much of the weight is used, we wait for its next minute.
+const USED_PCT_MAX: u32 = 90;
 /// Most weight spent at once before the budget spreads requests out.
-const BURST_WEIGHT: u32 = 200;
+const BURST_WEIGHT: NonZeroU32 = NonZeroU32::new(200).unwrap();
 
 /// The passing of time: the wall's, or a test's.
 pub(super) trait Time: Send + Sync + 'static {
@@ -77,21 +77,22 @@ pub(super) struct Gate {
 
 impl Gate {
     /// A gate for a host that allows `weight_per_minute`, or does not count.
-    pub(super) fn new(time: Arc<dyn Time>, weight_per_minute: Option<NonZeroU32>) -> Gate {
-        let weighed = weight_per_minute.map(|limit| {
-            let share = NonZeroU32::new((f64::from(limit.get()) * BUDGET_SHARE) as u32).unwrap_or(limit);
-            let burst = NonZeroU32::new(BURST_WEIGHT).map_or(share, |burst| burst.min(share));
-            let quota = Quota::per_minute(share).allow_burst(burst);
-            (limit.get(), RateLimiter::direct_with_clock(quota, BudgetClock(time.clone())))
+    pub(super) fn new(time: Arc<dyn Time>, weight_per_minute: Option<u32>) -> Gate {
+        let weighed = weight_per_minute.and_then(|limit| {
+            let share = NonZeroU32::new(limit / 100 * BUDGET_PCT)?;
+            let quota = Quota::per_minute(share).allow_burst(BURST_WEIGHT.min(share));
+            Some((limit, RateLimiter::direct_with_clock(quota, BudgetClock(time.clone()))))
         });
         Gate { time, weighed, shut_until: Mutex::new(Duration::ZERO) }
     }
 
-    /// Waits until a request of this weight may be sent.
+    /// Waits until a request of this weight may be sent; 0 where the host does not count.
     ///
     /// # Errors
     /// The rest of the pause, when the host demands more than ten minutes.
-    pub(super) async fn admit(&self, weight: NonZeroU32) -> Result<(), Duration> {
+    pub(super) async fn admit(&self, weight: u32) -> Result<(), Duration> {
+        // More than a burst would never fit; the host's own count corrects for the difference.
+        let weight = NonZeroU32::new(weight.min(BURST_WEIGHT.get()));
         loop {
             let shut = self.shut_for();
             if shut > PAUSE_MAX {
@@ -101,14 +102,9 @@ impl Gate {
                 self.time.sleep(shut).await;
                 continue;
             }
-            let Some((_, budget)) = &self.weighed else { return Ok(()) };
-            let fits = NonZeroU32::new(BURST_WEIGHT).map_or(weight, |burst| weight.min(burst));
-            match budget.check_n(fits) {
-                Ok(Err(not_until)) => {
-                    self.time.sleep(not_until.wait_time_from(self.time.elapsed())).await;
-                }
-                Ok(Ok(())) | Err(_) => return Ok(()),
-            }
+            let (Some((_, budget)), Some(weight)) = (&self.weighed, weight) else { return Ok(()) };
+            let Ok(Err(not_until)) = budget.check_n(weight) else { return Ok(()) };
+            self.time.sleep(not_until.wait_time_from(self.time.elapsed())).await;
         }
     }
 
@@ -129,10 +125,10 @@ impl Gate {
     /// Reads the weight the host says we used this minute (`X-MBX-USED-WEIGHT-1M`) and waits for
     /// its next minute when little is left.
     pub(super) fn note_used_weight(&self, headers: &HeaderMap) {
-        let used = headers.get("x-mbx-used-weight-1m").and_then(|value| value.to_str().ok()?.parse().ok());
+        let header = headers.get("x-mbx-used-weight-1m");
+        let used = header.and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
         let (Some(used), Some((limit, _))) = (used, &self.weighed) else { return };
-        let used: f64 = used;
-        if used >= f64::from(*limit) * USED_SHARE_MAX {
+        if used >= limit / 100 * USED_PCT_MAX {
             self.shut_at_least(to_next_minute(headers));
         }
     }
@@ -181,10 +177,6 @@ mod tests {
         pairs.iter().map(|&(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
     }
 
-    fn weight(weight: u32) -> NonZeroU32 {
-        NonZeroU32::new(weight).unwrap()
-    }
-
     #[test]
     fn retry_after_is_read_in_both_forms() {
         let date = ("date", "Wed, 21 Oct 2015 07:28:00 GMT");
@@ -201,24 +193,24 @@ mod tests {
     #[tokio::test]
     async fn the_budget_spreads_weight_over_the_minute() {
         let time = FakeTime::start();
-        let gate = Gate::new(time.clone(), NonZeroU32::new(6000));
+        let gate = Gate::new(time.clone(), Some(6000));
         for _ in 0..1000 {
-            gate.admit(weight(10)).await.unwrap();
+            gate.admit(10).await.unwrap();
         }
         // 10,000 of weight at 4,800 a minute, 200 of them at once: (10,000 − 200) / 80 per second.
-        assert_eq!(time.elapsed().as_secs_f64().round(), 122.0);
+        assert!((time.elapsed().as_secs_f64() - 122.5).abs() < 0.1, "{:?}", time.elapsed());
     }
 
     #[tokio::test]
     async fn a_nearly_used_up_weight_waits_for_the_hosts_next_minute() {
         let time = FakeTime::start();
-        let gate = Gate::new(time.clone(), NonZeroU32::new(2400));
+        let gate = Gate::new(time.clone(), Some(2400));
         let at_48_s = ("date", "Wed, 21 Oct 2015 07:28:48 GMT");
         gate.note_used_weight(&headers(&[("x-mbx-used-weight-1m", "2159"), at_48_s]));
-        gate.admit(weight(1)).await.unwrap();
+        gate.admit(1).await.unwrap();
         assert_eq!(time.elapsed(), Duration::ZERO);
         gate.note_used_weight(&headers(&[("x-mbx-used-weight-1m", "2160"), at_48_s]));
-        gate.admit(weight(1)).await.unwrap();
+        gate.admit(1).await.unwrap();
         assert_eq!(time.elapsed(), Duration::from_secs(12));
     }
 
@@ -228,7 +220,7 @@ mod tests {
         let gate = Gate::new(time.clone(), None);
         gate.shut(&headers(&[("retry-after", "259200")]));
         gate.shut(&headers(&[("retry-after", "1")]));
-        assert_eq!(gate.admit(weight(1)).await, Err(Duration::from_secs(259_200)));
+        assert_eq!(gate.admit(1).await, Err(Duration::from_secs(259_200)));
         assert_eq!(time.elapsed(), Duration::ZERO);
     }
 }

@@ -21,7 +21,6 @@ mod rest;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,10 +45,10 @@ pub const REST_SPOT_URL: &str = "https://api.binance.com";
 pub const REST_PERP_URL: &str = "https://fapi.binance.com";
 
 /// Request weight the exchange allows one address a minute (`rateLimits` of `exchangeInfo`).
-fn weight_per_minute(market: Market) -> Option<NonZeroU32> {
+fn weight_per_minute(market: Market) -> u32 {
     match market {
-        Market::Spot => NonZeroU32::new(6000),
-        Market::Perp => NonZeroU32::new(2400),
+        Market::Spot => 6000,
+        Market::Perp => 2400,
     }
 }
 
@@ -268,8 +267,8 @@ async fn fetch_with(
     let symbols: Vec<Symbol> = BTreeSet::from_iter(plan.symbols.iter().cloned()).into_iter().collect();
     let run = Arc::new(Run {
         archive: host(&plan.archive_base_url, None),
-        spot: host(&plan.rest_base_url_spot, weight_per_minute(Market::Spot)),
-        perp: host(&plan.rest_base_url_perp, weight_per_minute(Market::Perp)),
+        spot: host(&plan.rest_base_url_spot, Some(weight_per_minute(Market::Spot))),
+        perp: host(&plan.rest_base_url_perp, Some(weight_per_minute(Market::Perp))),
         periods: archive::periods(plan.from, plan.until, plan.now),
         symbols_at_once: Semaphore::new(plan.concurrency),
         files_at_once: Semaphore::new(plan.concurrency),
@@ -429,8 +428,7 @@ impl Job {
             Market::Perp => &self.run.perp,
         };
         let spans = rest_spans(plan, files);
-        let top_up =
-            rest::top_up(host, &plan.dest, &self.symbol, plan.timeframe, &spans, plan.now, &self.tally).await;
+        let top_up = rest::top_up(host, &plan.dest, &self.symbol, plan.timeframe, &spans, &self.tally).await;
         report.rest_rows = top_up.rows_new;
         report.rest = top_up.bars;
         self.tell(ProgressEvent::ToppedUp { rows: top_up.rows_new }).await;
@@ -463,12 +461,12 @@ impl Job {
 fn rest_spans(plan: &FetchPlan, files: &[(Period, Held)]) -> Vec<Range<i64>> {
     let bar = plan.timeframe.ms();
     let first = plan.timeframe.floor(UtcMs(plan.from.0 + bar - 1)).0;
-    // The bar that holds `end` is not complete by then.
+    // A bar is asked for only when it ends by then: the unfinished one never is.
     let end = plan.timeframe.floor(plan.until.min(plan.now)).0;
     let covered_until = files.last().map_or(first, |(period, _)| period.span().end);
     let absent = files.iter().filter(|(_, held)| matches!(held, Held::NotPublished));
     let mut spans: Vec<Range<i64>> = Vec::new();
-    for span in absent.map(|(period, _)| period.span()).chain([covered_until..end]) {
+    for span in absent.map(|(period, _)| period.span()).chain(std::iter::once(covered_until..end)) {
         let span = span.start.max(first)..span.end.min(end);
         match spans.last_mut() {
             _ if span.is_empty() => {}

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
-use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -58,15 +57,14 @@ pub(super) fn local_path(dest: &Path, symbol: &Symbol, timeframe: Timeframe) -> 
     dest.join("rest").join(symbol.market().code()).join(timeframe.to_string()).join(format!("{symbol}.csv"))
 }
 
-/// Fills `spans` (open times, UTC ms, on the bar's grid) from the REST API and merges them into
-/// the symbol's CSV. Bars that close at or after `now` are not finished and are dropped.
+/// Fills `spans` (open times of finished bars, UTC ms, on the bar's grid) from the REST API and
+/// merges them into the symbol's CSV.
 pub(super) async fn top_up(
     host: &Host,
     dest: &Path,
     symbol: &Symbol,
     timeframe: Timeframe,
     spans: &[Range<i64>],
-    now: UtcMs,
     tally: &Tally,
 ) -> TopUp {
     let path = local_path(dest, symbol, timeframe);
@@ -79,7 +77,7 @@ pub(super) async fn top_up(
     let known = rows.len();
     let mut error = None;
     for span in spans {
-        if let Err(stop) = fill(host, symbol, timeframe, span.clone(), now, &mut rows, tally).await {
+        if let Err(stop) = fill(host, symbol, timeframe, span.clone(), &mut rows, tally).await {
             error = Some(stop);
             break;
         }
@@ -98,7 +96,6 @@ async fn fill(
     symbol: &Symbol,
     timeframe: Timeframe,
     span: Range<i64>,
-    now: UtcMs,
     rows: &mut Rows,
     tally: &Tally,
 ) -> Result<(), FetchError> {
@@ -118,7 +115,7 @@ async fn fill(
         })?;
         let received = candles.len() as i64;
         let Some(last) = candles.last_key_value().map(|(&opened, _)| opened) else { return Ok(()) };
-        rows.extend(candles.into_iter().filter(|(_, row)| row.close_time < now.0));
+        rows.extend(candles);
         if received < page.limit() {
             return Ok(());
         }
@@ -146,15 +143,14 @@ impl Page<'_> {
     }
 
     /// Request weight by the exchange's documentation: 2 for spot; by `limit` for perpetuals.
-    fn weight(&self) -> NonZeroU32 {
-        let weight = match (self.symbol.market(), self.limit()) {
+    fn weight(&self) -> u32 {
+        match (self.symbol.market(), self.limit()) {
             (Market::Spot, _) => 2,
             (Market::Perp, ..100) => 1,
             (Market::Perp, ..500) => 2,
             (Market::Perp, ..=1000) => 5,
             (Market::Perp, _) => 10,
-        };
-        NonZeroU32::MIN.saturating_add(weight - 1)
+        }
     }
 
     fn path(&self) -> String {
@@ -280,7 +276,7 @@ mod tests {
             let symbol: Symbol = symbol.parse().unwrap();
             let open_times = 0..bars * UtcMs::HOUR;
             let page = Page { symbol: &symbol, timeframe: Timeframe::H1, open_times };
-            assert_eq!((page.limit(), page.weight().get()), (limit, weight), "{symbol} {bars}");
+            assert_eq!((page.limit(), page.weight()), (limit, weight), "{symbol} {bars}");
         };
         check("BTCUSDT", 30, 30, 2);
         check("BTCUSDT", 5000, 1000, 2);

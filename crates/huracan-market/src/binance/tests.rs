@@ -488,33 +488,21 @@ async fn a_server_that_stays_broken_is_reported() {
 
 #[tokio::test]
 async fn klines_are_paged_until_the_last_finished_bar() {
-    let check = async |name: &str, pages: usize| {
+    let check = async |name: &str, url: &str, pages: usize| {
         let now = "2025-05-01T10:20:00Z";
         let exchange = Exchange { klines: at("2025-01-17").0..at(now).0, ..Exchange::default() };
         let bench = Bench::new(exchange).await;
         let report = bench.run(bench.plan(&[name], "2025-01-10", now)).await.symbols.remove(0);
-        let opened = report.rest.open_time;
-        assert_eq!(codes_of(&report.failures), Vec::<&str>::new());
+        let opened = &report.rest.open_time;
+        assert_eq!(codes(&report), Vec::<&str>::new());
         assert_eq!(opened.first(), Some(&at("2025-01-17").0), "{name}");
         assert_eq!(opened.last(), Some(&at("2025-05-01T09:00:00Z").0), "{name}");
         assert!(opened.windows(2).all(|pair| pair[1] - pair[0] == HOUR), "{name}");
-        assert_eq!(
-            bench
-                .asked()
-                .await
-                .iter()
-                .filter(|p| p.ends_with("v3/klines") || p.ends_with("v1/klines"))
-                .count(),
-            pages
-        );
+        assert_eq!(bench.times_asked(url).await, pages, "{name}");
     };
     // 2,506 bars.
-    check("BTCUSDT", 3).await;
-    check("BTCUSDT.P", 2).await;
-}
-
-fn codes_of(failures: &[Failure]) -> Vec<&'static str> {
-    failures.iter().map(|failure| failure.code).collect()
+    check("BTCUSDT", "api/v3/klines", 3).await;
+    check("BTCUSDT.P", "fapi/v1/klines", 2).await;
 }
 
 #[tokio::test]
@@ -542,22 +530,18 @@ async fn a_later_fetch_merges_its_tail_into_the_same_file() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_kline_page_is_an_error_and_keeps_earlier_pages() {
-    let now = "2025-03-01";
-    let exchange = Exchange { klines: at("2025-01-01").0..at(now).0, ..Exchange::default() };
-    let bench = Bench::new(exchange).await;
-    let url = "api/v3/klines";
-    // A second exchange that answers the first page well and the next badly.
-    let mut broken = Exchange { klines: at("2025-01-01").0..at(now).0, ..Exchange::default() };
-    broken.files.clear();
-    let page = (at("2025-01-01").0..).step_by(HOUR as usize).take(1000);
+async fn an_answer_that_is_no_kline_page_is_an_error_and_earlier_pages_are_kept() {
+    let (from, now) = ("2025-01-01", "2025-03-01");
+    let exchange = Exchange { klines: at(from).0..at(now).0, ..Exchange::default() };
+    let page = (at(from).0..).step_by(HOUR as usize).take(1000);
     let page: Vec<serde_json::Value> = page.map(|opened| kline_json(&candle(opened))).collect();
-    broken.says_first(url, 1, ResponseTemplate::new(200).set_body_json(page));
-    broken.says_first(url, 6, ResponseTemplate::new(200).set_body_string("<html>maintenance</html>"));
-    let bench = Bench { server: broken.open().await, ..bench };
-    let report = bench.run(bench.plan(&["BTCUSDT"], "2025-01-01", now)).await.symbols.remove(0);
+    let url = "api/v3/klines";
+    exchange.says_first(url, 1, ResponseTemplate::new(200).set_body_json(page));
+    exchange.says_first(url, 6, ResponseTemplate::new(200).set_body_string("<html>maintenance</html>"));
+    let bench = Bench::new(exchange).await;
+    let report = bench.run(bench.plan(&["BTCUSDT"], from, now)).await.symbols.remove(0);
     assert_eq!((codes(&report), report.rest_rows), (vec!["bad_answer"], 1000));
-    let again = bench.run(bench.plan(&["BTCUSDT"], "2025-01-01", now)).await.symbols.remove(0);
+    let again = bench.run(bench.plan(&["BTCUSDT"], from, now)).await.symbols.remove(0);
     assert_eq!((codes(&again), again.rest_rows), (vec![], 416));
 }
 
