@@ -5,6 +5,7 @@ use huracan_core::choose::trade_ok::TradeGates;
 use huracan_core::costs::{CostOptions, FeeSchedule};
 use huracan_core::gates::GateLimits;
 use huracan_core::labels::LabelSpec;
+use huracan_core::trial::metrics::MetricOptions;
 use huracan_core::trial::plan::WalkForward;
 use huracan_core::words::{Market, Seed, Symbol, Timeframe, UtcMs};
 
@@ -120,14 +121,9 @@ impl Settings {
         all
     }
 
-    /// Mean block of the stationary bootstrap in days: max(2 h, 3 d).
-    pub fn bootstrap_block_days(&self) -> f64 {
-        (2.0 * self.label.horizon_bars as f64 / self.timeframe.bars_per_day()).max(3.0)
-    }
-
-    /// HAC lag in days: the label's horizon plus one day, rounded up.
-    pub fn hac_lag_days(&self) -> usize {
-        (self.label.horizon_bars as f64 / self.timeframe.bars_per_day()).ceil() as usize + 1
+    /// Bootstrap and HAC settings of every metric of the run, from one seed.
+    pub fn metric_options(&self, seed: Seed) -> MetricOptions {
+        MetricOptions::for_horizon(self.timeframe, self.label.horizon_bars, seed)
     }
 
     /// Whether a position is meant to be held for a day or longer.

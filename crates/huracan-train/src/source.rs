@@ -1,6 +1,6 @@
 //! Where a run's candles come from: a folder of files, or a generated market.
 
-use huracan_core::series::Bars;
+use huracan_core::series::{Bars, Note};
 use huracan_core::synth;
 use huracan_core::words::Symbol;
 use sha2::{Digest, Sha256};
@@ -21,8 +21,8 @@ pub struct Loaded {
     pub bars: Bars,
     /// The files they were read from, sorted.
     pub inputs: Vec<InputFile>,
-    /// Odd things about the files, as (stable code, sentence).
-    pub notes: Vec<(String, String)>,
+    /// Odd things about the files.
+    pub notes: Vec<Note>,
 }
 
 /// A coin that could not be loaded: stable code and a sentence.
@@ -84,7 +84,7 @@ impl SynthSource {
 
     /// The truth about the coin at this position of the entries.
     pub fn truth(&self, index: usize) -> synth::Truth {
-        synth::coin(&self.factors, self.order[index]).truth
+        synth::coin(&self.spec, &self.factors, self.order[index]).truth
     }
 }
 
@@ -94,7 +94,7 @@ impl CandleSource for SynthSource {
     }
 
     fn load(&self, index: usize) -> Result<Loaded, LoadFailure> {
-        let coin = synth::coin(&self.factors, self.order[index]);
+        let coin = synth::coin(&self.spec, &self.factors, self.order[index]);
         let input = InputFile { path: format!("synth/{}", coin.symbol), sha256: digest(&coin.bars) };
         Ok(Loaded { bars: coin.bars, inputs: vec![input], notes: Vec::new() })
     }

@@ -137,7 +137,7 @@ pub fn rank_band(settings: &Settings, plan: &Plan, panel: &Panel) -> RankBandBoo
         waiting.push(leg_weights(&side));
     }
     let mean = |v: &[f64]| v.iter().sum::<f64>() / days as f64;
-    let test = newey_west_mean(&net, settings.hac_lag_days(), SmallSample::Asymptotic);
+    let test = newey_west_mean(&net, settings.metric_options(settings.seed).hac_lag_days, SmallSample::Asymptotic);
     RankBandBook {
         mean_net_bps: mean(&net),
         mean_gross_bps: mean(&gross),

@@ -9,7 +9,7 @@ use crate::source::{CandleSource, Entry, InputFile, LoadFailure};
 use huracan_core::costs::{self, CostModel};
 use huracan_core::gates::{self, Verdict};
 use huracan_core::labels::Grid;
-use huracan_core::series::{self, Note, Profile, Series};
+use huracan_core::series::{self, Profile, Series};
 use huracan_core::words::{Symbol, UtcMs};
 
 /// One reason why a symbol is not in the roster: stable code, what was found, the limit.
@@ -208,7 +208,7 @@ fn look(engine: &Engine<'_>, source: &dyn CandleSource, index: usize) -> Result<
         Ok(found) => found,
         Err(error) => return Ok(refuse(symbol.to_string(), "unreadable", error.to_string(), "usable bars")),
     };
-    profile.notes.extend(loaded.notes.into_iter().map(|(code, text)| Note { code, text, untrustworthy: false }));
+    profile.notes.extend(loaded.notes);
     let (series, profile) = series::cut_at_last_relisting(series, &profile);
     let costs = costs::calibrate(&series, series.len(), &settings.fees, &settings.costs);
     let columns = [&series.open, &series.high, &series.low, &series.close, &series.volume, &series.quote_volume];

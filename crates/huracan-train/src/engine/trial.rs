@@ -14,13 +14,12 @@ use crate::pool::{Fenced, run_ordered};
 use crate::scratch::ScratchError;
 use crate::settings::{BookChoice, Settings};
 use faer::{Accum, Mat, Par};
+use huracan_core::costs::spread::SPREAD_MIN_BPS;
 use huracan_core::costs::{self, CostModel};
 use huracan_core::gram::Moments;
 use huracan_core::heads::own::{Deviation, deviations};
 use huracan_core::labels::{LabelKind, carried_log_returns};
-use huracan_core::stats::hac::{SmallSample, newey_west_mean};
-use huracan_core::stats::ranks::ranks;
-use huracan_core::trial::metrics::Trade;
+use huracan_core::trial::metrics::{ScoreQuality, Trade, score_quality};
 use huracan_core::trial::plan::{Fold, Plan};
 use huracan_core::trial::simulate::{FullLedger, Policy, Tape, Totals, simulate};
 use huracan_core::words::{Market as MarketKind, UtcMs};
@@ -48,23 +47,6 @@ pub struct FoldRecord {
     pub trades: Vec<Trade>,
     /// Bars with a position.
     pub bars_held: usize,
-}
-
-/// Agreement of the deployed score with the label over the test span.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Agreement {
-    /// Rows with both.
-    pub rows: usize,
-    /// Product-moment correlation.
-    pub ic: Option<f64>,
-    /// Its HAC t.
-    pub ic_t: Option<f64>,
-    /// Rank correlation (biased inside one window; beside, not instead).
-    pub rank_ic: Option<f64>,
-    /// Its HAC t.
-    pub rank_ic_t: Option<f64>,
-    /// 1 − Σ(y − s)²/Σy².
-    pub r2: Option<f64>,
 }
 
 /// A head ready to be written.
@@ -99,8 +81,8 @@ pub struct CoinTrial {
     pub records: Vec<Vec<Vec<FoldRecord>>>,
     /// Per fold: bars judged, correlation of the deployed lane, costs as charged.
     pub folds: Vec<FoldFacts>,
-    /// Score against label over all folds.
-    pub agreement: Agreement,
+    /// Score against label over all folds, both about their training means; `None` when undefined.
+    pub agreement: Option<ScoreQuality>,
     /// Deployable heads: with the shared encoder, without.
     pub heads: Vec<Option<FinalHead>>,
     /// Buy-and-hold over the judged bars, percent.
@@ -315,7 +297,7 @@ impl Pass<'_> {
             placebos: Vec::new(),
             records: Vec::new(),
             folds: Vec::new(),
-            agreement: Agreement::default(),
+            agreement: None,
             heads: vec![None, None],
             buy_and_hold_pct: 0.0,
         };
@@ -334,7 +316,9 @@ impl Pass<'_> {
                 }
             }
         }
-        trial.agreement = agreement(&pairs, settings);
+        let (scores, labels): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
+        let lags = settings.label.horizon_bars + 24;
+        trial.agreement = score_quality(&scores, &labels, 0.0, 0.0, lags);
         trial.buy_and_hold_pct = buy_and_hold(&prepared, self.plan);
         work.trial = Some(trial);
         Ok(work)
@@ -438,7 +422,7 @@ impl Pass<'_> {
         let model = self.market.bitcoin.as_ref().and_then(|bitcoin| {
             costs::calibrate(bitcoin, bitcoin.index_at_or_after(at), &settings.fees, &settings.costs)
         });
-        let fallback = || settings.fees.taker_bps(MarketKind::Perp) + 0.5;
+        let fallback = || settings.fees.of(MarketKind::Perp).taker_bps + 0.5 * SPREAD_MIN_BPS;
         model.map_or_else(fallback, |m| m.one_side_bps(settings.costs.reference_order_usd, 1.0))
     }
 
@@ -549,8 +533,10 @@ impl Pass<'_> {
         }
         let deployed = self.deployed(f);
         let label = &prepared.labels[0];
+        let label_mean = heads.moments.mean_y[0];
         let known = (from..to).filter(|&i| prepared.usable[i] && label[i].is_finite());
-        let fold_pairs: Vec<(f64, f64)> = known.map(|i| (scores[(i - from, deployed)], label[i])).collect();
+        let fold_pairs: Vec<(f64, f64)> =
+            known.map(|i| (scores[(i - from, deployed)], label[i] - label_mean)).collect();
         let tradable: Vec<f64> = sides.iter().copied().filter(|c| c.is_finite()).collect();
         trial.folds[f] = FoldFacts {
             bars: tradable.len(),
@@ -672,46 +658,11 @@ fn record(ledger: &FullLedger, prepared: &Prepared, from: usize, first_day: i64)
     FoldRecord { daily, trades, bars_held: ledger.trades.iter().map(|t| t.exit - t.entry).sum() }
 }
 
+/// Σxy/√(Σx²Σy²): both sides are already about their training means.
 fn correlation(pairs: &[(f64, f64)]) -> Option<f64> {
-    let (z, _) = standardised(pairs)?;
-    Some(z.iter().map(|(a, b)| a * b).sum::<f64>() / z.len() as f64)
-}
-
-/// Both sides with mean 0 and variance 1, and the count.
-fn standardised(pairs: &[(f64, f64)]) -> Option<(Vec<(f64, f64)>, f64)> {
-    let n = pairs.len() as f64;
-    if pairs.len() < 3 {
-        return None;
-    }
-    let (ma, mb) = pairs.iter().fold((0.0, 0.0), |(a, b), p| (a + p.0 / n, b + p.1 / n));
-    let (va, vb) = pairs.iter().fold((0.0, 0.0), |(a, b), p| (a + (p.0 - ma).powi(2) / n, b + (p.1 - mb).powi(2) / n));
-    if !(va > 1e-300 && vb > 1e-300) {
-        return None;
-    }
-    Some((pairs.iter().map(|p| ((p.0 - ma) / va.sqrt(), (p.1 - mb) / vb.sqrt())).collect(), n))
-}
-
-fn agreement(pairs: &[(f64, f64)], settings: &Settings) -> Agreement {
-    let lag = settings.label.horizon_bars + settings.timeframe.bars_in_days(1.0);
-    let product_test = |pairs: &[(f64, f64)]| {
-        let (z, _) = standardised(pairs)?;
-        let products: Vec<f64> = z.iter().map(|(a, b)| a * b).collect();
-        newey_west_mean(&products, lag, SmallSample::Asymptotic)
-    };
-    let plain = product_test(pairs);
-    let (s, y): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
-    let ranked: Vec<(f64, f64)> = ranks(&s).into_iter().zip(ranks(&y)).collect();
-    let rank = product_test(&ranked);
-    let total: f64 = y.iter().map(|v| v * v).sum();
-    let residual: f64 = pairs.iter().map(|(s, y)| (y - s) * (y - s)).sum();
-    Agreement {
-        rows: pairs.len(),
-        ic: correlation(pairs),
-        ic_t: plain.map(|t| t.t),
-        rank_ic: correlation(&ranked),
-        rank_ic_t: rank.map(|t| t.t),
-        r2: (total > 0.0).then(|| 1.0 - residual / total),
-    }
+    let sum = |f: &dyn Fn(&(f64, f64)) -> f64| pairs.iter().map(f).sum::<f64>();
+    let scale = (sum(&|p| p.0 * p.0) * sum(&|p| p.1 * p.1)).sqrt();
+    (scale > 0.0).then(|| sum(&|p| p.0 * p.1) / scale)
 }
 
 fn buy_and_hold(prepared: &Prepared, plan: &Plan) -> f64 {

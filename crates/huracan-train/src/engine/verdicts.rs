@@ -5,7 +5,7 @@ use super::book::{CrossSectionalIc, RankBandBook, information_coefficients, rank
 use super::lanes::{PLACEBO, PLAIN, SHARED};
 use super::pools::Pools;
 use super::survey::{Coin, Survey};
-use super::trial::{Agreement, CoinTrial, FinalHead, FoldFacts, FoldRecord, POOLED, Trials, hedged};
+use super::trial::{CoinTrial, FinalHead, FoldFacts, FoldRecord, POOLED, Trials, hedged};
 use super::Engine;
 use crate::settings::Settings;
 use huracan_core::choose::rank::{RankInput, Ranked, rank};
@@ -15,7 +15,7 @@ use huracan_core::costs::capacity_usd;
 use huracan_core::stats::moments::variance;
 use huracan_core::stats::multiple_testing::benjamini_hochberg;
 use huracan_core::stats::sharpe::sharpe;
-use huracan_core::trial::metrics::{MetricOptions, Metrics, Trade, measure};
+use huracan_core::trial::metrics::{MetricOptions, Metrics, ScoreQuality, Trade, measure};
 use huracan_core::trial::plan::Plan;
 use huracan_core::trial::simulate::Totals;
 use huracan_core::words::UtcMs;
@@ -73,7 +73,7 @@ pub struct CoinVerdict {
     /// Per fold.
     pub windows: Vec<Window>,
     /// Score against label.
-    pub agreement: Agreement,
+    pub agreement: Option<ScoreQuality>,
     /// Buy-and-hold, zero, no encoder, own PCA, pooled.
     pub baselines: Vec<Baseline>,
     /// Shared encoder minus none.
@@ -153,7 +153,7 @@ pub fn verdicts(engine: &Engine<'_>, survey: &Survey, plan: &Plan, pools: &Pools
         lane_days(i, SHARED, folds).iter().zip(lane_days(i, PLAIN, folds)).map(|(a, b)| a - b).collect()
     };
     let rate = settings.trade_gates.false_discovery_rate;
-    let lag = settings.hac_lag_days();
+    let MetricOptions { hac_lag_days: lag, mean_block_days, .. } = settings.metric_options(settings.seed);
     let without: Vec<Vec<bool>> = (0..=tested)
         .map(|f| {
             let fold_end = plan.folds[f].test.map_or(days, |(start, _)| (start.day() - plan.test_start.day()) as usize);
@@ -164,7 +164,7 @@ pub fn verdicts(engine: &Engine<'_>, survey: &Survey, plan: &Plan, pools: &Pools
     let sharing = gains(
         &judged.iter().map(|&i| difference(i, tested)).collect::<Vec<_>>(),
         rate,
-        settings.bootstrap_block_days(),
+        mean_block_days,
         lag,
         settings.seed.child("sharing", 0),
     );
@@ -190,12 +190,9 @@ pub fn verdicts(engine: &Engine<'_>, survey: &Survey, plan: &Plan, pools: &Pools
         .enumerate()
         .map(|(n, &i)| {
             let options = MetricOptions {
-                seed: settings.seed.child("bootstrap", i as u64),
-                mean_block_days: settings.bootstrap_block_days(),
-                hac_lag_days: lag,
                 n_trials: trials_counted.max(1),
                 trial_sharpe_variance: variance(&sharpes),
-                ..MetricOptions::default()
+                ..settings.metric_options(settings.seed.child("bootstrap", i as u64))
             };
             coin_metrics(plan, trial(i), &records[n], &daily[n], &options)
         })
