@@ -20,7 +20,7 @@ const FUNDING_INTERVAL_MS: f64 = 8.0 * UtcMs::HOUR as f64;
 /// Consecutive-bar returns needed before a volatility is believed.
 const RETURNS_MIN: usize = 10;
 /// Bars whose prices the tick is inferred from.
-const TICK_BARS: usize = 120;
+const TICK_BARS: usize = 72;
 
 /// Taker and maker fee of one market, basis points of notional a side; a rebate is negative.
 #[derive(Clone, Copy, Debug, PartialEq)]

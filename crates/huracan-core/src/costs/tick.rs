@@ -44,7 +44,8 @@ pub fn infer_tick_size(prices: &[f64]) -> Option<f64> {
 /// How many steps of 1/`factor` the price is, if it is a whole number of them up to float noise.
 fn on_grid(price: f64, factor: f64) -> Option<u64> {
     let steps = price * factor;
-    let whole = steps.round();
+    // Rounding by truncation: `f64::round` is a library call without SSE 4.1.
+    let whole = (steps + 0.5) as u64 as f64;
     // Noise grows with the number of steps: 1e-11 of it covers a few roundings. A price whose
     // noise would reach a tenth of a step says nothing about the step.
     let noise = (1e-11 * steps).max(1e-6);
