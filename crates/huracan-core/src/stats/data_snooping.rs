@@ -5,6 +5,17 @@ use super::autocorrelation::dot;
 use super::bootstrap::stationary_rows;
 use crate::words::Seed;
 
+/// In which units models compete for being the best.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SpaStatistic {
+    /// Mean gain over its standard error, as Hansen proposes: no model drowns the others out by
+    /// being volatile.
+    Studentised,
+    /// Plain mean gain, as White's reality check has it (and as `arch` 8.0 computes its SPA whatever
+    /// its `studentize` says).
+    Raw,
+}
+
 /// p-values of "no model beats the benchmark"; lower ≤ consistent ≤ upper up to simulation noise.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SuperiorAbility {
@@ -12,7 +23,7 @@ pub struct SuperiorAbility {
     pub lower: f64,
     /// Only clearly bad models are set aside (the law of the iterated logarithm): the one to use.
     pub consistent: f64,
-    /// All models count as equal to the benchmark (White's reality check, studentised).
+    /// All models count as equal to the benchmark (White's reality check).
     pub upper: f64,
 }
 
@@ -24,8 +35,13 @@ pub fn superior_predictive_ability(
     gains: &[&[f64]],
     mean_block: f64,
     repetitions: usize,
+    statistic: SpaStatistic,
     seed: Seed,
 ) -> Option<SuperiorAbility> {
+    let unit = |model: &Model<'_>| match statistic {
+        SpaStatistic::Studentised => model.std_error,
+        SpaStatistic::Raw => 1.0,
+    };
     let n = gains.first()?.len();
     if n < 10 || repetitions == 0 || gains.iter().any(|g| g.len() != n) {
         return None;
@@ -36,7 +52,7 @@ pub fn superior_predictive_ability(
     }
     let size = n as f64;
     let bad = -(2.0 * size.ln().ln()).sqrt();
-    let observed = models.iter().map(Model::t).fold(0.0, f64::max);
+    let observed = models.iter().map(|model| model.mean / unit(model)).fold(0.0, f64::max);
     let mut exceeded = [0_usize; 3];
     let mut rng = seed.rng();
     for _ in 0..repetitions {
@@ -47,7 +63,7 @@ pub fn superior_predictive_ability(
             let consistent = if model.t() >= bad { model.mean } else { 0.0 };
             let centres = [model.mean.max(0.0), consistent, model.mean];
             for (top, centre) in largest.iter_mut().zip(centres) {
-                *top = top.max((drawn - centre) / model.std_error);
+                *top = top.max((drawn - centre) / unit(model));
             }
         }
         for (count, top) in exceeded.iter_mut().zip(largest) {
@@ -105,11 +121,12 @@ mod tests {
         strong[2].iter_mut().for_each(|v| *v += 0.5);
         let p = |models: &[Vec<f64>]| {
             let columns: Vec<&[f64]> = models.iter().map(Vec::as_slice).collect();
-            superior_predictive_ability(&columns, 4.0, 500, Seed(3)).unwrap()
+            superior_predictive_ability(&columns, 4.0, 500, SpaStatistic::Studentised, Seed(3)).unwrap()
         };
         assert!(p(&strong).consistent < 0.01);
         assert!(p(&plain).consistent > 0.5);
-        assert_eq!(superior_predictive_ability(&[&[0.0; 20]], 4.0, 100, Seed(3)), None);
+        let nothing = superior_predictive_ability(&[&[0.0; 20]], 4.0, 100, SpaStatistic::Raw, Seed(3));
+        assert_eq!(nothing, None);
     }
 
     fn demeaned(x: &[f64]) -> Vec<f64> {

@@ -25,7 +25,8 @@ pub fn normal_sf(x: f64) -> f64 {
 
 /// The x with P(Z ≤ x) = p; −∞ at 0, +∞ at 1, NaN outside.
 ///
-/// One Halley step on the rational start makes it exact to rounding.
+/// One Halley step makes it the inverse of [`normal_cdf`] to rounding (which itself is good to about
+/// ten digits).
 pub fn normal_quantile(p: f64) -> f64 {
     if !(0.0..=1.0).contains(&p) {
         return f64::NAN;
@@ -112,7 +113,7 @@ mod tests {
             let back = normal_cdf(normal_quantile(p));
             assert!((back / p - 1.0).abs() < 1e-12, "{p} {back}");
         }
-        assert!((normal_quantile(0.975) - 1.959_963_984_540_054).abs() < 1e-14);
+        assert!((normal_quantile(0.975) - 1.959_963_984_540_054).abs() < 1e-9);
         assert!(normal_quantile(1.5).is_nan());
     }
 

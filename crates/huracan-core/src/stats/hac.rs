@@ -65,12 +65,7 @@ pub struct OlsHac {
 
 /// OLS of `y` (n) on `design` (n × k; give the intercept its own column of ones) with Newey–West
 /// covariance. `None` when n ≤ k, the shapes disagree, the design is singular or `y` is constant.
-pub fn ols_hac(
-    design: MatRef<'_, f64>,
-    y: &[f64],
-    lags: usize,
-    small_sample: SmallSample,
-) -> Option<OlsHac> {
+pub fn ols_hac(design: MatRef<'_, f64>, y: &[f64], lags: usize, small_sample: SmallSample) -> Option<OlsHac> {
     let (n, k) = (design.nrows(), design.ncols());
     if n != y.len() || n <= k || k == 0 {
         return None;

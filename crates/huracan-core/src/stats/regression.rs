@@ -255,8 +255,7 @@ mod tests {
     #[test]
     fn huber_finds_the_line_that_outliers_hide() {
         let x: Vec<f64> = (1..=60).map(f64::from).collect();
-        let mut y: Vec<f64> =
-            x.iter().enumerate().map(|(i, v)| 3.0 * v + [0.1, -0.2, 0.1][i % 3]).collect();
+        let mut y: Vec<f64> = x.iter().enumerate().map(|(i, v)| 3.0 * v + [0.1, -0.2, 0.1][i % 3]).collect();
         y[59] = -5000.0;
         y[58] = -4000.0;
         let robust = huber_line(&x, &y, Origin::Through).unwrap();

@@ -42,7 +42,7 @@ pub fn combinatorial_purged_splits(
 
 /// Number of complete backtest paths the splits make up: C(N, k)·k/N.
 pub fn backtest_paths(blocks: usize, test_blocks: usize) -> usize {
-    if blocks == 0 { 0 } else { combinations(blocks, test_blocks).len() * test_blocks / blocks }
+    (combinations(blocks, test_blocks).len() * test_blocks).checked_div(blocks).unwrap_or(0)
 }
 
 /// `rows` cut into `blocks` consecutive ranges whose lengths differ by at most one, the longer

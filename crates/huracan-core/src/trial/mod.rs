@@ -3,5 +3,6 @@
 //! What lives here never fits anything; what is fitted (heads, encoder, costs) is handed in by
 //! those who were told which rows they may see.
 
+pub mod metrics;
 pub mod plan;
 pub mod simulate;
