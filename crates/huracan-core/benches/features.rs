@@ -19,8 +19,15 @@ const START: UtcMs = UtcMs(1_735_689_600_000);
 fn walk(seed: u64) -> Series {
     let mut rng = Seed(seed).child("bench", 0).rng();
     let mut column = |scale: f64| (0..BARS).map(|_| scale * rng.random::<f64>()).collect::<Vec<f64>>();
-    let (steps, up, down, volume, share) = (column(0.02), column(0.004), column(0.004), column(1e6), column(1.0));
-    let close: Vec<f64> = steps.iter().scan(100.0, |p, s| { *p *= (s - 0.01).exp(); Some(*p) }).collect();
+    let (steps, up, down, volume, share) =
+        (column(0.02), column(0.004), column(0.004), column(1e6), column(1.0));
+    let close: Vec<f64> = steps
+        .iter()
+        .scan(100.0, |p, s| {
+            *p *= (s - 0.01).exp();
+            Some(*p)
+        })
+        .collect();
     let open: Vec<f64> = (0..BARS).map(|i| if i == 0 { 100.0 } else { close[i - 1] }).collect();
     let edge = |i: usize, pick: fn(f64, f64) -> f64| pick(open[i], close[i]);
     Series {

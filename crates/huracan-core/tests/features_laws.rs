@@ -37,7 +37,12 @@ fn coin(seed: u64, start: UtcMs, bars: usize) -> Series {
         log_vol += 0.02 * (-5.0 - log_vol) + 0.1 * normal();
         let step = log_vol.exp() / 2.0;
         let open = price * (0.1 * step * normal()).exp();
-        let path: Vec<f64> = (0..4).scan(open, |p, _| { *p *= (step * normal()).exp(); Some(*p) }).collect();
+        let path: Vec<f64> = (0..4)
+            .scan(open, |p, _| {
+                *p *= (step * normal()).exp();
+                Some(*p)
+            })
+            .collect();
         let close = path[3];
         let volume = (3.0 + 0.8 * (log_vol + 5.0) + 0.5 * normal()).exp() * 1e4;
         series.open.push(open);
@@ -113,7 +118,11 @@ fn the_table_is_well_formed() {
     assert!(FEATURES.len() >= 100, "{} features", FEATURES.len());
     for (i, f) in FEATURES.iter().enumerate() {
         assert_eq!(index_of(f.name), Some(i), "{} is named twice", f.name);
-        assert!(f.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{}", f.name);
+        assert!(
+            f.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+            "{}",
+            f.name
+        );
         assert!((1..=745).contains(&f.lookback), "{}", f.name);
         assert!(!f.unit.is_empty() && !f.doc.is_empty() && !f.source.is_empty(), "{}", f.name);
     }
@@ -131,7 +140,11 @@ fn the_first_value_comes_exactly_at_the_lookback_and_none_is_missing_after() {
             assert_eq!(value.is_finite(), i + 1 >= f.lookback, "{} at row {i}: {value}", f.name);
         }
         let spread = column[f.lookback..].iter().any(|v| *v != column[f.lookback]);
-        assert!(spread || matches!(f.name, "missing_share_168" | "quiet_share_168" | "flat_share_168"), "{} is constant", f.name);
+        assert!(
+            spread || matches!(f.name, "missing_share_168" | "quiet_share_168" | "flat_share_168"),
+            "{} is constant",
+            f.name
+        );
     }
 }
 
@@ -272,11 +285,17 @@ fn nothing_poisons_later_values() {
         for (j, f) in FEATURES.iter().enumerate() {
             let column = m.column(j);
             for (i, value) in column.iter().enumerate() {
-                assert!(!value.is_infinite() && value.abs() < 1e7 || value.is_nan(), "{} at {i}, {what}: {value}", f.name);
+                assert!(
+                    !value.is_infinite() && value.abs() < 1e7 || value.is_nan(),
+                    "{} at {i}, {what}: {value}",
+                    f.name
+                );
                 let present = hurt.bar(i).is_present() && hurt.close[i] > 0.0;
-                let column_there = !matches!(f.needs, Needs::Taker | Needs::Trades)
-                    || !hurt.bar(i).trades.is_nan();
-                let due = present && column_there && i + 1 >= f.lookback.max(if f.needs == Needs::CrossSection { 169 } else { 0 });
+                let column_there =
+                    !matches!(f.needs, Needs::Taker | Needs::Trades) || !hurt.bar(i).trades.is_nan();
+                let due = present
+                    && column_there
+                    && i + 1 >= f.lookback.max(if f.needs == Needs::CrossSection { 169 } else { 0 });
                 assert_eq!(!value.is_nan(), due, "{} at row {i}, {what}: {value}", f.name);
             }
             for i in to + f.lookback + f.decay..bars {
@@ -293,7 +312,16 @@ fn a_coin_flat_and_silent_from_birth_stays_finite_and_recovers() {
     let mut still = series.clone();
     for i in 0..300 {
         let price = series.open[0];
-        let bar = Bar { open: price, high: price, low: price, close: price, volume: 0.0, quote_volume: 0.0, trades: 0.0, taker_buy_base: 0.0 };
+        let bar = Bar {
+            open: price,
+            high: price,
+            low: price,
+            close: price,
+            volume: 0.0,
+            quote_volume: 0.0,
+            trades: 0.0,
+            taker_buy_base: 0.0,
+        };
         put(&mut still, i, bar);
     }
     let (m, clean) = (whole(&still, &context), whole(&series, &context));
@@ -342,7 +370,11 @@ fn a_shock_leaves_finite_windows_without_a_trace() {
     let mut shocked = series.clone();
     let at = 800;
     let bar = series.bar(at);
-    put(&mut shocked, at, Bar { high: bar.high * 1e6, volume: bar.volume * 1e6, quote_volume: bar.quote_volume * 1e6, ..bar });
+    put(
+        &mut shocked,
+        at,
+        Bar { high: bar.high * 1e6, volume: bar.volume * 1e6, quote_volume: bar.quote_volume * 1e6, ..bar },
+    );
     let m = whole(&shocked, &context);
     for (j, f) in FEATURES.iter().enumerate().filter(|(_, f)| f.decay == 0) {
         for i in at + f.lookback..bars {
@@ -405,11 +437,8 @@ fn market_figures_are_means_over_the_coins_that_are_there() {
     let mut sums = ContextSums::new(Timeframe::H1, UtcMs(START), 300);
     coins.iter().for_each(|coin| sums.add(coin).unwrap());
     let row = sums.finish(None, Some(&coins[1])).unwrap().row_at(UtcMs(START + 250 * UtcMs::HOUR)).figures;
-    let counted: Vec<f64> = coins
-        .iter()
-        .map(|c| (c.close[250] / c.close[249]).ln())
-        .filter(|r| r.is_finite())
-        .collect();
+    let counted: Vec<f64> =
+        coins.iter().map(|c| (c.close[250] / c.close[249]).ln()).filter(|r| r.is_finite()).collect();
     assert_eq!((counted.len(), row.coins), (10, 10.0));
     let mean = counted.iter().sum::<f64>() / 10.0;
     check_close("mean", row.returns[0], mean, 1e-11);
@@ -426,7 +455,9 @@ fn ranks_follow_the_order_of_the_coins() {
     let mut sums = ContextSums::new(Timeframe::H1, UtcMs(START), bars);
     coins.iter().for_each(|coin| sums.add(coin).unwrap());
     let context = sums.finish(None, None).unwrap();
-    let value = |series: &Series, name: &str| *matrix(series, &context, &[index_of(name).unwrap()]).column(0).last().unwrap();
+    let value = |series: &Series, name: &str| {
+        *matrix(series, &context, &[index_of(name).unwrap()]).column(0).last().unwrap()
+    };
     for (rank, plain) in [("rank_ret_72", "ret_72"), ("rank_volume_surge", "volume_surge_24_168")] {
         let mut seen: Vec<(f64, f64)> = coins.iter().map(|c| (value(c, plain), value(c, rank))).collect();
         seen.sort_by(|a, b| a.0.total_cmp(&b.0));

@@ -94,7 +94,9 @@ pub fn matrix(series: &Series, context: &MarketContext, columns: &[usize]) -> Fe
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum LiveError {
     /// The bar is not the one after the last.
-    #[error("{symbol}: bar at {found}, expected the one at {expected}; push each bar once and in order, absent ones as missing")]
+    #[error(
+        "{symbol}: bar at {found}, expected the one at {expected}; push each bar once and in order, absent ones as missing"
+    )]
     NotNext {
         /// Whose bar.
         symbol: Symbol,
