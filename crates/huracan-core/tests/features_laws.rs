@@ -157,11 +157,13 @@ fn the_past_does_not_change_when_the_future_does() {
     let from = 900;
     (from..1_200).for_each(|i| put(&mut other, i, foreign.bar(i)));
     let after = whole(&other, &context);
+    let never = whole(&cut(&series, 0, from), &context);
     let mut changed = 0;
     for (j, f) in FEATURES.iter().enumerate() {
         for i in 0..from {
             let (a, b) = (before.column(j)[i], after.column(j)[i]);
             assert_eq!(a.to_bits(), b.to_bits(), "{} at row {i}", f.name);
+            assert_eq!(a.to_bits(), never.column(j)[i].to_bits(), "{} at row {i}, no future", f.name);
         }
         changed += usize::from((from..1_200).any(|i| before.column(j)[i] != after.column(j)[i]));
     }
@@ -392,6 +394,26 @@ fn features_without_their_columns_or_market_are_undefined_and_the_rest_is_not() 
     for (j, f) in FEATURES.iter().enumerate() {
         let defined = m.column(j)[899].is_finite();
         assert_eq!(defined, f.needs == Needs::Ohlcv, "{}", f.name);
+    }
+}
+
+#[test]
+fn spans_the_market_has_not_lived_yet_are_undefined() {
+    let coins: Vec<Series> = (100..115).map(|seed| coin(seed, UtcMs(START), 400)).collect();
+    let mut sums = ContextSums::new(Timeframe::H1, UtcMs(START), 400);
+    coins.iter().for_each(|coin| sums.add(coin).unwrap());
+    let context = sums.finish(Some(&coins[0]), None).unwrap();
+    for (name, first) in [
+        ("market_ret_72", 71),
+        ("market_ret_168", 167),
+        ("dispersion_24_168", 167),
+        ("dispersion_sigma_24", 24),
+        ("breadth_24", 23),
+        ("btc_ret_24", 24),
+        ("turnover_share_24_168", 167),
+    ] {
+        let m = matrix(&coins[5], &context, &[index_of(name).unwrap()]);
+        assert_eq!(m.column(0).iter().position(|v| !v.is_nan()), Some(first), "{name}");
     }
 }
 

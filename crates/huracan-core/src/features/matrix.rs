@@ -115,7 +115,8 @@ pub enum LiveError {
     },
 }
 
-/// The same features bar by bar: equal to the rows of [`matrix`] bit for bit.
+/// The same features bar by bar: equal to the rows of [`matrix`] bit for bit when both start at the
+/// same bar. Started later, they agree to 1e-6 once `lookback + decay` bars have been pushed.
 pub struct LiveFeatures {
     symbol: Symbol,
     timeframe: Timeframe,

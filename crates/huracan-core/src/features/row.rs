@@ -230,7 +230,7 @@ fn squash(x: f64, s: f64) -> f64 {
 
 /// Makes rows from bars, one after the other.
 #[derive(Clone, Debug)]
-pub struct RowBuilder {
+pub(super) struct RowBuilder {
     timeframe_ms: i64,
     pushed: usize,
     close: f64,
@@ -246,7 +246,7 @@ pub struct RowBuilder {
 
 impl RowBuilder {
     /// A builder at the start of a series of this bar length.
-    pub fn new(timeframe: Timeframe) -> RowBuilder {
+    pub(super) fn new(timeframe: Timeframe) -> RowBuilder {
         RowBuilder {
             timeframe_ms: timeframe.ms(),
             pushed: 0,

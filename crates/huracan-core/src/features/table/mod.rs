@@ -136,10 +136,17 @@ fn per_root(n: usize) -> f64 {
     (n as f64).sqrt().recip()
 }
 
-/// ln(a/b) for variances, with a floor of (0.1 bps)² a bar under both: 0 where both are nothing.
+/// ln(a/b) for variances, with a floor of (0.1 bps)² a bar under both: 0 where both are nothing, NaN
+/// where either is.
 #[inline(always)]
 fn log_variance_ratio(a: f64, b: f64) -> f64 {
-    ((a.max(0.0) + VARIANCE_FLOOR) / (b.max(0.0) + VARIANCE_FLOOR)).ln()
+    (floored(a) / floored(b)).ln()
+}
+
+/// A variance on its floor; rounding may have left it just below 0. NaN stays NaN.
+#[inline(always)]
+fn floored(variance: f64) -> f64 {
+    VARIANCE_FLOOR + if variance < 0.0 { 0.0 } else { variance }
 }
 
 /// (0.1 bps)².

@@ -4,12 +4,12 @@ use super::super::indicators::TrueRange;
 use super::super::row::Row;
 use super::super::volatility::{Mean, SampleVariance, YangZhang};
 use super::super::window::{Window, variance};
-use super::{Family, FeatureDef, Operator, VARIANCE_FLOOR, line, log_variance_ratio, step};
+use super::{Family, FeatureDef, Operator, VARIANCE_FLOOR, floored, line, log_variance_ratio, step};
 
 /// ln σ from a variance.
 #[inline(always)]
 fn log_sigma(variance: f64) -> f64 {
-    0.5 * (variance.max(0.0) + VARIANCE_FLOOR).ln()
+    0.5 * floored(variance).ln()
 }
 
 fn level_close(n: usize) -> Box<dyn Operator> {
