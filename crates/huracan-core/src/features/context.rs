@@ -51,7 +51,9 @@ pub enum ContextError {
         expected: Timeframe,
     },
     /// Bars that start between the context's.
-    #[error("{symbol}: bars start at {found}, which is not on the market's grid from {grid}; align the series first")]
+    #[error(
+        "{symbol}: bars start at {found}, which is not on the market's grid from {grid}; align the series first"
+    )]
     OffGrid {
         /// Whose bars.
         symbol: Symbol,
@@ -61,7 +63,9 @@ pub enum ContextError {
         grid: UtcMs,
     },
     /// Two parts of different grids.
-    #[error("market sums over {found} times from {found_start}, expected {expected} from {expected_start}; make all parts over one grid")]
+    #[error(
+        "market sums over {found} times from {found_start}, expected {expected} from {expected_start}; make all parts over one grid"
+    )]
     Grid {
         /// Times in the other part.
         found: usize,
@@ -429,5 +433,29 @@ impl MarketContext {
                 _ => f64::NAN,
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_months_of_hours_fit_in_eight_megabytes() {
+        let per_time = size_of::<RankTables>() + size_of::<Sums>() + size_of::<Step>();
+        assert!(per_time * 6_800 < 8_000_000, "{per_time} bytes a time");
+    }
+
+    #[test]
+    fn a_rank_runs_straight_through_its_bin() {
+        let mut tables = RankTables::EMPTY;
+        tables.0[0][32] = 20;
+        (33..BINS).for_each(|bin| tables.0[0][bin] = 20);
+        let middle_of_bin = 1.0 / 64.0;
+        assert_eq!(tables.rank(0, -0.5), -1.0);
+        assert_eq!(tables.rank(0, 0.0), -1.0);
+        assert_eq!(tables.rank(0, middle_of_bin), 0.0);
+        assert_eq!(tables.rank(0, 0.9), 1.0);
+        assert!(tables.rank(1, 0.0).is_nan());
     }
 }

@@ -33,14 +33,14 @@ impl Autocorrelation {
 pub struct StepVariance {
     step: Window<[f64; 1]>,
     sums: Window<[f64; 2]>,
-    n: f64,
+    part: f64,
 }
 
 impl StepVariance {
-    /// The `n − q + 1` sums of `q` that fit into `n` returns.
+    /// The `n − q + 1` sums of `q` ≥ 2 that fit into `n` returns.
     pub fn new(q: usize, n: usize) -> StepVariance {
         let count = n - q + 1;
-        StepVariance { step: Window::new(q), sums: Window::new(count), n: count as f64 }
+        StepVariance { step: Window::new(q), sums: Window::new(count), part: (count as f64).recip() }
     }
 
     /// Population variance after the next return; meaningful once `n` returns have come.
@@ -48,29 +48,36 @@ impl StepVariance {
     pub fn push(&mut self, ret: f64) -> f64 {
         let [x] = self.step.push([ret]);
         let [sum, square] = self.sums.push([x, x * x]);
-        variance(sum, square, self.n)
+        variance(sum, square, self.part)
     }
 }
 
 /// Lo & MacKinlay (1988) variance ratio: Var(q-step)/(q·Var(1-step)); 1 for a random walk.
 #[derive(Clone, Debug)]
 pub struct VarianceRatio {
-    one: StepVariance,
+    one: Window<[f64; 2]>,
     many: StepVariance,
-    q: f64,
+    part: f64,
+    per_step: f64,
 }
 
 impl VarianceRatio {
-    /// Of `q` steps over `n` returns.
+    /// Of `q` ≥ 2 steps over `n` returns.
     pub fn new(q: usize, n: usize) -> VarianceRatio {
-        VarianceRatio { one: StepVariance::new(1, n), many: StepVariance::new(q, n), q: q as f64 }
+        VarianceRatio {
+            one: Window::new(n),
+            many: StepVariance::new(q, n),
+            part: (n as f64).recip(),
+            per_step: (q as f64).recip(),
+        }
     }
 
     /// The ratio after the next return; 1 for a constant window.
     #[inline(always)]
     pub fn push(&mut self, ret: f64) -> f64 {
-        let (one, many) = (self.one.push(ret), self.many.push(ret));
-        if one > 0.0 { many / (self.q * one) } else { 1.0 }
+        let [sum, square] = self.one.push([ret, ret * ret]);
+        let (one, many) = (variance(sum, square, self.part), self.many.push(ret));
+        if one > 0.0 { self.per_step * many / one } else { 1.0 }
     }
 }
 

@@ -57,7 +57,7 @@ impl Ema {
 /// Wilder's smoothed average, weight 1/n, seeded with the mean of its first `n` values.
 #[derive(Clone, Debug)]
 pub struct Wilder {
-    n: f64,
+    weight: f64,
     left: usize,
     value: f64,
 }
@@ -65,7 +65,7 @@ pub struct Wilder {
 impl Wilder {
     /// An average over `n` values.
     pub fn new(n: usize) -> Wilder {
-        Wilder { n: n as f64, left: n.max(1), value: 0.0 }
+        Wilder { weight: (n as f64).recip(), left: n.max(1), value: 0.0 }
     }
 
     /// The average after the next value; NaN before `n` values.
@@ -77,10 +77,10 @@ impl Wilder {
             if self.left > 0 {
                 return f64::NAN;
             }
-            self.value /= self.n;
+            self.value *= self.weight;
             return self.value;
         }
-        self.value += (x - self.value) / self.n;
+        self.value += self.weight * (x - self.value);
         self.value
     }
 }
@@ -228,7 +228,8 @@ impl Directional {
             return nothing;
         }
         let total = self.sum_plus + self.sum_minus;
-        let index = if total > 0.0 { 100.0 * (self.sum_plus - self.sum_minus).abs() / total } else { f64::NAN };
+        let index =
+            if total > 0.0 { 100.0 * (self.sum_plus - self.sum_minus).abs() / total } else { f64::NAN };
         let adx = self.average(index);
         let share = if self.sum_range > 0.0 { 100.0 / self.sum_range } else { 0.0 };
         Directions { plus: share * self.sum_plus, minus: share * self.sum_minus, adx }
@@ -276,13 +277,13 @@ impl Macd {
 #[derive(Clone, Debug)]
 pub struct Bands {
     sums: Window<[f64; 2]>,
-    n: f64,
+    part: f64,
 }
 
 impl Bands {
     /// Over `n` values.
     pub fn new(n: usize) -> Bands {
-        Bands { sums: Window::new(n), n: n as f64 }
+        Bands { sums: Window::new(n), part: (n as f64).recip() }
     }
 
     /// (mean, standard deviation) after the next value; NaN before `n` values.
@@ -290,7 +291,7 @@ impl Bands {
     pub fn push(&mut self, x: f64) -> (f64, f64) {
         let [sum, square] = self.sums.push([x, x * x]);
         if self.sums.is_full() {
-            (sum / self.n, variance(sum, square, self.n).sqrt())
+            (sum * self.part, variance(sum, square, self.part).sqrt())
         } else {
             (f64::NAN, f64::NAN)
         }

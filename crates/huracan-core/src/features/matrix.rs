@@ -94,7 +94,9 @@ pub fn matrix(series: &Series, context: &MarketContext, columns: &[usize]) -> Fe
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum LiveError {
     /// The bar is not the one after the last.
-    #[error("{symbol}: bar at {found}, expected the one at {expected}; push each bar once and in order, absent ones as missing")]
+    #[error(
+        "{symbol}: bar at {found}, expected the one at {expected}; push each bar once and in order, absent ones as missing"
+    )]
     NotNext {
         /// Whose bar.
         symbol: Symbol,
@@ -113,7 +115,8 @@ pub enum LiveError {
     },
 }
 
-/// The same features bar by bar: equal to the rows of [`matrix`] bit for bit.
+/// The same features bar by bar: equal to the rows of [`matrix`] bit for bit when both start at the
+/// same bar. Started later, they agree to 1e-6 once `lookback + decay` bars have been pushed.
 pub struct LiveFeatures {
     symbol: Symbol,
     timeframe: Timeframe,

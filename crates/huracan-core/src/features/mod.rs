@@ -162,6 +162,14 @@ pub fn index_of(name: &str) -> Option<usize> {
 /// A text line per feature, in table order: name, family, lookback, unit, what it says.
 pub fn describe() -> impl Iterator<Item = String> {
     FEATURES.iter().map(|f| {
-        format!("{:<24} {:<13} {:>4} {:<6} {} [{}]", f.name, f.family.code(), f.lookback, f.unit, f.doc, f.source)
+        format!(
+            "{:<24} {:<13} {:>4} {:<6} {} [{}]",
+            f.name,
+            f.family.code(),
+            f.lookback,
+            f.unit,
+            f.doc,
+            f.source
+        )
     })
 }

@@ -7,6 +7,7 @@
 //! outside is decided by `defined`, not here.
 
 use super::context::{MarketContext, MarketFigures, RANKS, RankTables};
+use super::indicators::close_location;
 use super::microstructure::{bulk_imbalance, corwin_schultz};
 use super::volatility::{Mean, garman_klass, parkinson, rogers_satchell};
 use super::window::Delay;
@@ -229,7 +230,7 @@ fn squash(x: f64, s: f64) -> f64 {
 
 /// Makes rows from bars, one after the other.
 #[derive(Clone, Debug)]
-pub struct RowBuilder {
+pub(super) struct RowBuilder {
     timeframe_ms: i64,
     pushed: usize,
     close: f64,
@@ -245,7 +246,7 @@ pub struct RowBuilder {
 
 impl RowBuilder {
     /// A builder at the start of a series of this bar length.
-    pub fn new(timeframe: Timeframe) -> RowBuilder {
+    pub(super) fn new(timeframe: Timeframe) -> RowBuilder {
         RowBuilder {
             timeframe_ms: timeframe.ms(),
             pushed: 0,
@@ -281,7 +282,8 @@ impl RowBuilder {
         let (ret, gap, body, range) = (close - before, open - before_open, close - open, high - low);
         let sigma = self.sigma(ret, first);
         let inv_sigma = sigma.recip();
-        let quote = if bar.quote_volume.is_finite() { bar.quote_volume.max(0.0) } else { bar.close * bar.volume };
+        let quote =
+            if bar.quote_volume.is_finite() { bar.quote_volume.max(0.0) } else { bar.close * bar.volume };
         let quote = if present { quote } else { 0.0 };
         let traded = quote > 0.0;
         let has_trades = present && bar.trades.is_finite();
@@ -312,7 +314,7 @@ impl RowBuilder {
             gap,
             body,
             range,
-            location: if range > 0.0 { ((close - low) - (high - close)) / range } else { 0.0 },
+            location: close_location(high, low, close),
             parkinson: parkinson(range),
             garman_klass: garman_klass(range, body),
             rogers_satchell: rogers_satchell(open, high, low, close),
@@ -359,7 +361,8 @@ impl RowBuilder {
     fn sigma(&mut self, ret: f64, first: bool) -> f64 {
         if !first {
             self.returns += 1.0;
-            let weight = if self.returns < SIGMA_WEIGHT.recip() { self.returns.recip() } else { SIGMA_WEIGHT };
+            let weight =
+                if self.returns < SIGMA_WEIGHT.recip() { self.returns.recip() } else { SIGMA_WEIGHT };
             self.variance += weight * (ret * ret - self.variance);
         }
         self.variance.sqrt().max(SIGMA_MIN)

@@ -47,20 +47,22 @@ impl Mean {
 #[derive(Clone, Debug)]
 pub struct SampleVariance {
     sums: Window<[f64; 2]>,
-    n: f64,
+    part: f64,
+    sample: f64,
 }
 
 impl SampleVariance {
     /// Over `n` ≥ 2 values.
     pub fn new(n: usize) -> SampleVariance {
-        SampleVariance { sums: Window::new(n), n: n as f64 }
+        let m = n as f64;
+        SampleVariance { sums: Window::new(n), part: m.recip(), sample: m / (m - 1.0) }
     }
 
     /// The variance after the next value; meaningful once `n` values have come.
     #[inline(always)]
     pub fn push(&mut self, x: f64) -> f64 {
         let [sum, square] = self.sums.push([x, x * x]);
-        variance(sum, square, self.n) * (self.n / (self.n - 1.0))
+        variance(sum, square, self.part) * self.sample
     }
 }
 
@@ -68,7 +70,8 @@ impl SampleVariance {
 #[derive(Clone, Debug)]
 pub struct YangZhang {
     sums: Window<[f64; 5]>,
-    n: f64,
+    part: f64,
+    sample: f64,
     k: f64,
 }
 
@@ -76,7 +79,12 @@ impl YangZhang {
     /// Over `n` ≥ 2 bars; k = 0.34/(1.34 + (n+1)/(n−1)).
     pub fn new(n: usize) -> YangZhang {
         let m = n as f64;
-        YangZhang { sums: Window::new(n), n: m, k: 0.34 / (1.34 + (m + 1.0) / (m - 1.0)) }
+        YangZhang {
+            sums: Window::new(n),
+            part: m.recip(),
+            sample: m / (m - 1.0),
+            k: 0.34 / (1.34 + (m + 1.0) / (m - 1.0)),
+        }
     }
 
     /// The variance after a bar with this opening gap (open − previous close), body (close − open)
@@ -84,8 +92,9 @@ impl YangZhang {
     #[inline(always)]
     pub fn push(&mut self, gap: f64, body: f64, rogers_satchell: f64) -> f64 {
         let [g, gg, b, bb, rs] = self.sums.push([gap, gap * gap, body, body * body, rogers_satchell]);
-        let sample = self.n / (self.n - 1.0);
-        sample * (variance(g, gg, self.n) + self.k * variance(b, bb, self.n)) + (1.0 - self.k) * rs / self.n
+        let overnight = variance(g, gg, self.part);
+        let inside = variance(b, bb, self.part);
+        self.sample * (overnight + self.k * inside) + (1.0 - self.k) * self.part * rs
     }
 }
 
@@ -105,7 +114,8 @@ impl EwmaVariance {
     /// The variance after the next return.
     pub fn push(&mut self, ret: f64) -> f64 {
         let square = ret * ret;
-        self.value = if self.value.is_nan() { square } else { self.value + self.weight * (square - self.value) };
+        self.value =
+            if self.value.is_nan() { square } else { self.value + self.weight * (square - self.value) };
         self.value
     }
 }

@@ -127,30 +127,29 @@ impl<T: Merge> Window<T> {
         self.fresh = T::merge(self.fresh, x);
         self.ring[self.at] = x;
         self.at += 1;
-        if self.at == self.ring.len() {
-            return self.rebase();
+        if self.at < self.ring.len() {
+            return T::merge(self.ring[self.at], self.fresh);
         }
-        T::merge(self.ring[self.at], self.fresh)
+        rebase(&mut self.ring);
+        self.at = 0;
+        self.full = true;
+        std::mem::replace(&mut self.fresh, T::NOTHING)
     }
 
     /// Whether `n` values have been pushed.
     pub fn is_full(&self) -> bool {
         self.full
     }
+}
 
-    /// Turns the finished block into suffix folds; once per `n` pushes.
-    #[inline(never)]
-    fn rebase(&mut self) -> T {
-        let whole = self.fresh;
-        let mut fold = T::NOTHING;
-        for slot in self.ring.iter_mut().rev() {
-            fold = T::merge(*slot, fold);
-            *slot = fold;
-        }
-        self.fresh = T::NOTHING;
-        self.at = 0;
-        self.full = true;
-        whole
+/// Turns a finished block of values into its suffix folds; once per `n` pushes, and out of line so
+/// that a window's own state can stay in registers.
+#[inline(never)]
+fn rebase<T: Merge>(block: &mut [T]) {
+    let mut fold = T::NOTHING;
+    for slot in block.iter_mut().rev() {
+        fold = T::merge(*slot, fold);
+        *slot = fold;
     }
 }
 
@@ -184,19 +183,19 @@ impl Delay {
     }
 }
 
-/// Population variance from a sum and a sum of squares of `n` values; 0 where rounding is all
-/// there is.
+/// Population variance from a sum and a sum of squares, `part` being one over their number; 0 where
+/// rounding is all there is.
 #[inline(always)]
-pub fn variance(sum: f64, square: f64, n: f64) -> f64 {
-    let raw = square - sum * sum / n;
-    if raw > 1e-13 * square { raw / n } else { 0.0 }
+pub fn variance(sum: f64, square: f64, part: f64) -> f64 {
+    let raw = square - sum * sum * part;
+    if raw > 1e-13 * square { raw * part } else { 0.0 }
 }
 
 /// Least-squares and correlation sums of pairs over a window.
 #[derive(Clone, Debug)]
 pub struct Pairs {
     sums: Window<[f64; 5]>,
-    n: f64,
+    part: f64,
 }
 
 /// Second moments of a window of pairs (population, centred) and its means.
@@ -217,20 +216,20 @@ pub struct Moments2 {
 impl Pairs {
     /// A window over the last `n` pairs.
     pub fn new(n: usize) -> Pairs {
-        Pairs { sums: Window::new(n), n: n as f64 }
+        Pairs { sums: Window::new(n), part: (n as f64).recip() }
     }
 
     /// Takes the next pair; meaningful once `n` pairs have come.
     #[inline(always)]
     pub fn push(&mut self, x: f64, y: f64) -> Moments2 {
         let [sx, sy, sxx, syy, sxy] = self.sums.push([x, y, x * x, y * y, x * y]);
-        let part = self.n.recip();
+        let part = self.part;
         let (mean_x, mean_y) = (sx * part, sy * part);
         Moments2 {
             mean_x,
             mean_y,
-            var_x: variance(sx, sxx, self.n),
-            var_y: variance(sy, syy, self.n),
+            var_x: variance(sx, sxx, part),
+            var_y: variance(sy, syy, part),
             cov: sxy * part - mean_x * mean_y,
         }
     }
@@ -309,8 +308,11 @@ mod tests {
     #[test]
     fn of_equal_peaks_the_latest_wins() {
         let mut peaks = Window::new(3);
-        let seen: Vec<i64> =
-            [2.0, 2.0, 1.0, 0.0].iter().zip(0..).map(|(&value, at)| peaks.push(Peak { value, at }).at).collect();
+        let seen: Vec<i64> = [2.0, 2.0, 1.0, 0.0]
+            .iter()
+            .zip(0..)
+            .map(|(&value, at)| peaks.push(Peak { value, at }).at)
+            .collect();
         assert_eq!(seen, [0, 1, 1, 1]);
     }
 }

@@ -1,7 +1,7 @@
 //! Serial dependence: does the coin trend, revert or cluster.
 
-use super::super::dependence::{Autocorrelation, Efficiency, StepVariance, VarianceRatio};
-use super::{Family, FeatureDef, Operator, line, log_variance_ratio, step};
+use super::super::dependence::{Autocorrelation, Efficiency, VarianceRatio};
+use super::{Family, FeatureDef, Operator, line, step};
 
 fn autocorrelation(lag: usize, n: usize) -> Box<dyn Operator> {
     let mut corr = Autocorrelation::new(lag, n);
@@ -21,9 +21,9 @@ fn variance_ratio(q: usize, n: usize) -> Box<dyn Operator> {
 
 /// Half the slope of ln Var(q-step) on ln q between q = 1 and q = 64.
 fn hurst(n: usize) -> Box<dyn Operator> {
-    let (mut one, mut many) = (StepVariance::new(1, n), StepVariance::new(64, n));
+    let mut ratio = VarianceRatio::new(64, n);
     let scale = 0.5 / 64_f64.ln();
-    step(move |row| log_variance_ratio(many.push(row.ret), one.push(row.ret)) * scale)
+    step(move |row| 0.5 + ratio.push(row.ret).max(1e-3).ln() * scale)
 }
 
 fn efficiency(n: usize) -> Box<dyn Operator> {
@@ -73,7 +73,7 @@ pub(super) const TABLE: &[FeatureDef] = &[
         "hurst_720",
         721,
         "ratio",
-        "scaling exponent of the variance between 1 and 64 bars; 0.5 for a random walk, 0 when flat",
+        "scaling exponent of the variance between 1 and 64 bars; 0.5 for a random walk or when flat",
         "Hurst 1951; Mandelbrot & Van Ness 1968",
         || hurst(720),
     ),

@@ -75,6 +75,8 @@ pub(super) const TABLE: &[FeatureDef] = &[
     here("jump_share_168", 169, "ratio", JUMPS, BNS, || jumps(168)),
     here("largest_rise_72", 73, "sigma", "largest one-bar return of 72 bars, in sigma", BCW, || largest(72))
         .in_sigma(),
-    here("largest_fall_72", 73, "sigma", "smallest one-bar return of 72 bars, in sigma", BCW, || smallest(72))
-        .in_sigma(),
+    here("largest_fall_72", 73, "sigma", "smallest one-bar return of 72 bars, in sigma", BCW, || {
+        smallest(72)
+    })
+    .in_sigma(),
 ];

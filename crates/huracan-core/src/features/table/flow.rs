@@ -27,12 +27,12 @@ fn kyle(n: usize) -> Box<dyn Operator> {
 /// A log against its mean over `n` bars in its standard deviations; 0 when constant.
 fn z_score(n: usize, pick: impl Fn(&Row) -> f64 + Send + 'static) -> Box<dyn Operator> {
     let mut sums: Window<[f64; 2]> = Window::new(n);
-    let count = n as f64;
+    let part = (n as f64).recip();
     step(move |row| {
         let x = pick(row);
         let [sum, square] = sums.push([x, x * x]);
-        let spread = variance(sum, square, count);
-        if spread > 0.0 { (x - sum / count) / spread.sqrt() } else { 0.0 }
+        let spread = variance(sum, square, part);
+        if spread > 0.0 { (x - sum * part) / spread.sqrt() } else { 0.0 }
     })
 }
 

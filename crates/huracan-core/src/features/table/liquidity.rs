@@ -49,7 +49,8 @@ const fn here(
     line(Family::Liquidity, name, lookback, unit, doc, source, make)
 }
 
-const AMIHUD: &str = "ln of |return| per quote volume over the shorter span against the longer; 0 when silent";
+const AMIHUD: &str =
+    "ln of |return| per quote volume over the shorter span against the longer; 0 when silent";
 const KYLE: &str = "slope of returns on bulk-signed volume in standard units; 0 when constant";
 const VPIN: &str = "|bulk-signed volume| over volume, summed over the span; 0 without volume";
 const NET: &str = "bulk-signed volume over volume, summed over the span; 0 without volume";
@@ -63,9 +64,14 @@ pub(super) const TABLE: &[FeatureDef] = &[
     here("amihud_72_720", 721, "log", AMIHUD, A02, || amihud(72, 720)),
     here("kyle_72", 73, "ratio", KYLE, K85, || kyle(72)).in_sigma(),
     here("kyle_336", 337, "ratio", KYLE, K85, || kyle(336)).in_sigma(),
-    here("kyle_change_24_168", 169, "ratio", "difference of Kyle's lambda over 24 and 168 bars over their sum", K85, || {
-        kyle_change(24, 168)
-    })
+    here(
+        "kyle_change_24_168",
+        169,
+        "ratio",
+        "difference of Kyle's lambda over 24 and 168 bars over their sum",
+        K85,
+        || kyle_change(24, 168),
+    )
     .in_sigma(),
     here("vpin_24", 25, "ratio", VPIN, ELO, || vpin(24)).in_sigma(),
     here("vpin_168", 169, "ratio", VPIN, ELO, || vpin(168)).in_sigma(),

@@ -51,9 +51,14 @@ const UNDER: &str = "log close minus log highest high of the span, in sigma time
 const OVER: &str = "log close minus log lowest low of the span, in sigma times root of the span";
 
 pub(super) const TABLE: &[FeatureDef] = &[
-    here("close_location", 1, "ratio", "close inside the bar, -1 low to 1 high; 0 without range", "Chaikin", || {
-        step(|row| row.location)
-    }),
+    here(
+        "close_location",
+        1,
+        "ratio",
+        "close inside the bar, -1 low to 1 high; 0 without range",
+        "Chaikin",
+        || step(|row| row.location),
+    ),
     here("close_location_24", 24, "ratio", "mean close location over 24 bars", "Chaikin", || {
         let mut mean = Mean::new(24);
         step(move |row| mean.push(row.location))

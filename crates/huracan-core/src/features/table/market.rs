@@ -130,12 +130,25 @@ pub(super) const TABLE: &[FeatureDef] = &[
         "log",
         "ln of cross-sectional dispersion over 24 bars against the coin's sigma",
         "Stivers & Sun 2010",
-        || step(|row| 0.5 * log_variance_ratio(row.market.dispersion[0] * row.market.dispersion[0], row.sigma * row.sigma)),
+        || {
+            step(|row| {
+                0.5 * log_variance_ratio(
+                    row.market.dispersion[0] * row.market.dispersion[0],
+                    row.sigma * row.sigma,
+                )
+            })
+        },
     )
     .decays(SIGMA_DECAY),
-    here(Needs::Market, "breadth_1", 1, "ratio", "share of rising minus share of falling coins", "market breadth", || {
-        step(|row| row.market.breadth[0])
-    }),
+    here(
+        Needs::Market,
+        "breadth_1",
+        1,
+        "ratio",
+        "share of rising minus share of falling coins",
+        "market breadth",
+        || step(|row| row.market.breadth[0]),
+    ),
     here(Needs::Market, "breadth_24", 1, "ratio", "mean breadth over 24 bars", "market breadth", || {
         step(|row| row.market.breadth[1])
     }),
@@ -208,9 +221,11 @@ pub(super) const RANKS: &[FeatureDef] = &[
     ranked("rank_volatility", "rank of sigma among all coins, -1 to 1", || {
         step(|row| row.rank(CrossVariable::Volatility))
     }),
-    ranked("rank_volume_surge", "rank of the volume surge (24 against 168 bars) among all coins, -1 to 1", || {
-        step(|row| row.rank(CrossVariable::VolumeSurge))
-    }),
+    ranked(
+        "rank_volume_surge",
+        "rank of the volume surge (24 against 168 bars) among all coins, -1 to 1",
+        || step(|row| row.rank(CrossVariable::VolumeSurge)),
+    ),
     ranked("rank_turnover", "rank of 24-bar quote volume in USD among all coins, -1 to 1", || {
         step(|row| row.rank(CrossVariable::Turnover))
     }),

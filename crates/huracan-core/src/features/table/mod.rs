@@ -107,19 +107,28 @@ impl FeatureDef {
     }
 }
 
-/// An operator from a closure that owns its engines.
-struct Step<F>(F);
+/// An operator from a closure that owns its engines. The closure is always there; it sits in an
+/// `Option` so that a run can hold it as a local, whose state the compiler keeps in registers.
+struct Step<F>(Option<F>);
 
 impl<F: FnMut(&Row) -> f64 + Send> Operator for Step<F> {
     #[inline(always)]
     fn push(&mut self, row: &Row) -> f64 {
-        (self.0)(row)
+        self.0.as_mut().map_or(f64::NAN, |each| each(row))
+    }
+
+    fn run(&mut self, rows: &[Row], out: &mut [f64]) {
+        let Some(mut each) = self.0.take() else { return };
+        for (slot, row) in out.iter_mut().zip(rows) {
+            *slot = each(row);
+        }
+        self.0 = Some(each);
     }
 }
 
 /// Boxes a closure as an operator.
 fn step<F: FnMut(&Row) -> f64 + Send + 'static>(each: F) -> Box<dyn Operator> {
-    Box::new(Step(each))
+    Box::new(Step(Some(each)))
 }
 
 /// 1/√n.
@@ -127,10 +136,17 @@ fn per_root(n: usize) -> f64 {
     (n as f64).sqrt().recip()
 }
 
-/// ln(a/b) for variances, with a floor of (0.1 bps)² a bar under both: 0 where both are nothing.
+/// ln(a/b) for variances, with a floor of (0.1 bps)² a bar under both: 0 where both are nothing, NaN
+/// where either is.
 #[inline(always)]
 fn log_variance_ratio(a: f64, b: f64) -> f64 {
-    ((a.max(0.0) + VARIANCE_FLOOR) / (b.max(0.0) + VARIANCE_FLOOR)).ln()
+    (floored(a) / floored(b)).ln()
+}
+
+/// A variance on its floor; rounding may have left it just below 0. NaN stays NaN.
+#[inline(always)]
+fn floored(variance: f64) -> f64 {
+    VARIANCE_FLOOR + if variance < 0.0 { 0.0 } else { variance }
 }
 
 /// (0.1 bps)².

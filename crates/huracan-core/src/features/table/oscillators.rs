@@ -77,17 +77,25 @@ pub(super) const TABLE: &[FeatureDef] = &[
     here("rsi_6", 7, RSI, WILDER, || rsi(6)).decays(120),
     here("rsi_14", 15, RSI, WILDER, || rsi(14)).decays(300),
     here("rsi_48", 49, RSI, WILDER, || rsi(48)).decays(1_000),
-    here("cmo_24", 25, "Chande's momentum oscillator of log close, CMO/100; 0 when flat", "Chande, TA-Lib", || {
-        rsi(24)
-    })
+    here(
+        "cmo_24",
+        25,
+        "Chande's momentum oscillator of log close, CMO/100; 0 when flat",
+        "Chande, TA-Lib",
+        || rsi(24),
+    )
     .decays(500),
     here("stochastic_14", 16, STOCHASTIC, "Lane, TA-Lib", || stochastic(14)),
     here("stochastic_gap_14", 18, "slow %K minus %D, over 100", "Lane, TA-Lib", || stochastic_gap(14)),
     here("williams_14", 14, WILLIAMS, "Williams, TA-Lib", || williams(14)),
     here("williams_48", 48, WILLIAMS, "Williams, TA-Lib", || williams(48)),
-    here("cci_20", 20, "commodity channel index of log prices, x/(200 + |x|); 0 when flat", "Lambert, TA-Lib", || {
-        cci(20)
-    }),
+    here(
+        "cci_20",
+        20,
+        "commodity channel index of log prices, x/(200 + |x|); 0 when flat",
+        "Lambert, TA-Lib",
+        || cci(20),
+    ),
     here("aroon_25", 26, AROON, "Chande, TA-Lib", || aroon(25)),
     here("aroon_168", 169, AROON, "Chande, TA-Lib", || aroon(168)),
     here("mfi_14", 15, MFI, "Quong & Soudack, TA-Lib", || money_flow(14)),

@@ -75,7 +75,8 @@ const fn here(
 }
 
 const fn average(name: &'static str, n: usize, make: fn() -> Box<dyn Operator>) -> FeatureDef {
-    let doc = "log close minus its exponential average over the span, in sigma times half the root of the span";
+    let doc =
+        "log close minus its exponential average over the span, in sigma times half the root of the span";
     here(name, n, "sigma", doc, "exponential moving average", make).in_sigma().decays(12 * n)
 }
 

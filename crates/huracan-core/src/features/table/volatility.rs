@@ -4,12 +4,12 @@ use super::super::indicators::TrueRange;
 use super::super::row::Row;
 use super::super::volatility::{Mean, SampleVariance, YangZhang};
 use super::super::window::{Window, variance};
-use super::{Family, FeatureDef, Operator, VARIANCE_FLOOR, line, log_variance_ratio, step};
+use super::{Family, FeatureDef, Operator, VARIANCE_FLOOR, floored, line, log_variance_ratio, step};
 
 /// ln σ from a variance.
 #[inline(always)]
 fn log_sigma(variance: f64) -> f64 {
-    0.5 * (variance.max(0.0) + VARIANCE_FLOOR).ln()
+    0.5 * floored(variance).ln()
 }
 
 fn level_close(n: usize) -> Box<dyn Operator> {
@@ -46,10 +46,10 @@ fn range_against_close(n: usize) -> Box<dyn Operator> {
 /// Coefficient of variation of the bar range; 0 without range.
 fn unsteadiness(n: usize) -> Box<dyn Operator> {
     let mut sums: Window<[f64; 2]> = Window::new(n);
-    let count = n as f64;
+    let part = (n as f64).recip();
     step(move |row| {
         let [sum, square] = sums.push([row.range, row.range * row.range]);
-        if sum > 0.0 { variance(sum, square, count).sqrt() * count / sum } else { 0.0 }
+        if sum > 0.0 { variance(sum, square, part).sqrt() / (sum * part) } else { 0.0 }
     })
 }
 
@@ -82,7 +82,8 @@ const ROGERS_SATCHELL: &str = "ln of Rogers-Satchell volatility over the span (f
 const YANG_ZHANG: &str = "ln of Yang-Zhang volatility over the span (floor 0.1 bps)";
 const RATIO: &str = "ln of volatility over the shorter span against the longer; 0 when flat";
 const VS_CLOSE: &str = "ln of Parkinson's volatility against the close-to-close one; 0 when flat";
-const STEADY: &str = "standard deviation of the bar range over its mean, volatility of volatility; 0 when flat";
+const STEADY: &str =
+    "standard deviation of the bar range over its mean, volatility of volatility; 0 when flat";
 const SAMPLE: &str = "sample standard deviation";
 const P80: &str = "Parkinson 1980";
 const GK80: &str = "Garman & Klass 1980";
@@ -119,9 +120,14 @@ pub(super) const TABLE: &[FeatureDef] = &[
     here("vol_ratio_72_720", 721, "log", RATIO, "realised variance", || ratio(72, 720)),
     here("vol_range_close_24", 25, "log", VS_CLOSE, P80, || range_against_close(24)),
     here("vol_range_close_168", 169, "log", VS_CLOSE, P80, || range_against_close(168)),
-    here("true_range_14_168", 169, "log", "ln of mean true range over 14 against 168 bars; 0 when flat", "Wilder 1978", || {
-        true_range_ratio(14, 168)
-    }),
+    here(
+        "true_range_14_168",
+        169,
+        "log",
+        "ln of mean true range over 14 against 168 bars; 0 when flat",
+        "Wilder 1978",
+        || true_range_ratio(14, 168),
+    ),
     here("vol_of_vol_72", 72, "ratio", STEADY, "coefficient of variation", || unsteadiness(72)),
     here("vol_of_vol_336", 336, "ratio", STEADY, "coefficient of variation", || unsteadiness(336)),
     here("range_now", 1, "sigma", "range of the bar in sigma", P80, || step(|row| row.range * row.inv_sigma))

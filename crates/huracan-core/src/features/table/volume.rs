@@ -7,12 +7,12 @@ use super::{Family, FeatureDef, Operator, line, per_root, step};
 /// Log quote volume against its mean over `n` bars in its standard deviations; 0 when constant.
 fn z_score(n: usize) -> Box<dyn Operator> {
     let mut sums: Window<[f64; 2]> = Window::new(n);
-    let count = n as f64;
+    let part = (n as f64).recip();
     step(move |row| {
         let x = row.log_quote;
         let [sum, square] = sums.push([x, x * x]);
-        let spread = variance(sum, square, count);
-        if spread > 0.0 { (x - sum / count) / spread.sqrt() } else { 0.0 }
+        let spread = variance(sum, square, part);
+        if spread > 0.0 { (x - sum * part) / spread.sqrt() } else { 0.0 }
     })
 }
 
@@ -24,10 +24,10 @@ fn surge(short: usize, long: usize) -> Box<dyn Operator> {
 
 fn unsteadiness(n: usize) -> Box<dyn Operator> {
     let mut sums: Window<[f64; 2]> = Window::new(n);
-    let count = n as f64;
+    let part = (n as f64).recip();
     step(move |row| {
         let [sum, square] = sums.push([row.log_quote, row.log_quote * row.log_quote]);
-        variance(sum, square, count).sqrt()
+        variance(sum, square, part).sqrt()
     })
 }
 
@@ -56,7 +56,13 @@ fn vwap_gap(n: usize) -> Box<dyn Operator> {
 fn signed_volume(n: usize) -> Box<dyn Operator> {
     let mut sums: Window<[f64; 2]> = Window::new(n);
     step(move |row| {
-        let sign = if row.ret > 0.0 { 1.0 } else if row.ret < 0.0 { -1.0 } else { 0.0 };
+        let sign = if row.ret > 0.0 {
+            1.0
+        } else if row.ret < 0.0 {
+            -1.0
+        } else {
+            0.0
+        };
         let [net, all] = sums.push([sign * row.quote, row.quote]);
         if all > 0.0 { net / all } else { 0.0 }
     })
@@ -86,7 +92,8 @@ const fn here(
     line(Family::Volume, name, lookback, unit, doc, source, make).decays(QUIET_DECAY)
 }
 
-const Z: &str = "log quote volume against its mean over the span, in its standard deviations; 0 when constant";
+const Z: &str =
+    "log quote volume against its mean over the span, in its standard deviations; 0 when constant";
 const SURGE: &str = "mean log quote volume of the shorter span minus that of the longer";
 const CORR: &str = "correlation of log quote volume and return over the span; 0 when constant";
 const VWAP: &str = "log close against the volume-weighted log price of the span, in sigma; 0 without volume";
@@ -101,9 +108,14 @@ pub(super) const TABLE: &[FeatureDef] = &[
     here("volume_surge_4_72", 72, "log", SURGE, GKM, || surge(4, 72)),
     here("volume_surge_24_168", 168, "log", SURGE, GKM, || surge(24, 168)),
     here("volume_surge_168_720", 720, "log", SURGE, GKM, || surge(168, 720)),
-    here("volume_spread_168", 168, "log", "standard deviation of log quote volume over 168 bars", "sample", || {
-        unsteadiness(168)
-    }),
+    here(
+        "volume_spread_168",
+        168,
+        "log",
+        "standard deviation of log quote volume over 168 bars",
+        "sample",
+        || unsteadiness(168),
+    ),
     here("volume_return_corr_72", 73, "ratio", CORR, K87, || return_correlation(72)),
     here("volume_return_corr_336", 337, "ratio", CORR, K87, || return_correlation(336)),
     here(
