@@ -1,7 +1,10 @@
 //! Hashes and the canonical form they are taken over.
 
+use std::collections::BTreeMap;
+
 use huracan_core::words::UtcMs;
 use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Result, StoreError};
@@ -32,9 +35,42 @@ pub fn is_hex(text: &str, digits: usize) -> bool {
 /// [`StoreError::Refused`] when the value holds a NaN or an infinity.
 pub fn canonical_json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
     finite::check(value).map_err(|e| StoreError::refused("canonical JSON", e))?;
-    // `serde_json`'s map is sorted by key (the crate's `preserve_order` feature is off; a test holds it).
     let tree = serde_json::to_value(value).map_err(|e| StoreError::refused("canonical JSON", e))?;
-    serde_json::to_vec(&tree).map_err(|e| StoreError::refused("canonical JSON", e))
+    let mut out = String::new();
+    write_sorted(&tree, &mut out);
+    Ok(out.into_bytes())
+}
+
+/// Sorts here and not by `serde_json`'s map, whose order another crate of the build may switch with
+/// the `preserve_order` feature.
+fn write_sorted(value: &Value, out: &mut String) {
+    let comma = |first: bool, out: &mut String| {
+        if !first {
+            out.push(',');
+        }
+    };
+    match value {
+        Value::Array(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                comma(i == 0, out);
+                write_sorted(item, out);
+            }
+            out.push(']');
+        }
+        Value::Object(fields) => {
+            out.push('{');
+            let sorted: BTreeMap<&String, &Value> = fields.iter().collect();
+            for (i, (name, item)) in sorted.into_iter().enumerate() {
+                comma(i == 0, out);
+                out.push_str(&Value::from(name.as_str()).to_string());
+                out.push(':');
+                write_sorted(item, out);
+            }
+            out.push('}');
+        }
+        scalar => out.push_str(&scalar.to_string()),
+    }
 }
 
 /// `{DATE}T{HHMMSS}Z-{8 hex}`: when the run started, and the first digits of the SHA-256 of what
@@ -70,6 +106,8 @@ mod tests {
         let one = canonical_json(&One { b: 0.1, a: vec![1] }).unwrap();
         assert_eq!(one, canonical_json(&Two { a: vec![1], b: 0.1 }).unwrap());
         assert_eq!(one, br#"{"a":[1],"b":0.1}"#);
+        let nested = serde_json::json!({"b": [{"d": null, "c": "\"\n"}], "a": {}});
+        assert_eq!(canonical_json(&nested).unwrap(), br#"{"a":{},"b":[{"c":"\"\n","d":null}]}"#);
         assert!(canonical_json(&f64::NAN).is_err());
     }
 

@@ -381,4 +381,41 @@ mod tests {
             assert_eq!(put.unwrap_err().code(), "store_read_only");
         }
     }
+
+    /// The test runs itself again as the process that holds the lock and dies with it.
+    #[test]
+    fn the_lock_of_a_killed_run_is_free() {
+        use std::io::BufRead as _;
+        use std::process::{Command, Stdio};
+        const ROLE: &str = "HURACAN_TEST_HOLDS_LOCK_OF";
+        let owner = |pid| RunOwner {
+            purpose: "train".into(),
+            pid,
+            host: "box".into(),
+            since: huracan_core::words::UtcMs(0),
+        };
+        if let Some(root) = std::env::var_os(ROLE) {
+            let store = LocalStore::open(root).unwrap();
+            let _held = store.lock_run(&owner(std::process::id())).unwrap();
+            println!("held");
+            io::stdin().read_line(&mut String::new()).unwrap();
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::create(folder.path()).unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "local::tests::the_lock_of_a_killed_run_is_free", "--nocapture"])
+            .env(ROLE, folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = io::BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.map_while(|line| line.ok()).any(|line| line.ends_with("held")));
+        let error = store.lock_run(&owner(1)).unwrap_err();
+        assert!(error.to_string().contains(&format!("pid {}", child.id())), "{error}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(store.lock_run(&owner(1)).is_ok());
+    }
 }

@@ -109,8 +109,8 @@ fn is_known(log: &[Promotion], event: &PromotionEvent) -> bool {
 /// The event that made the champion of `symbol` at `at` what it was; its `after_model_path` is the
 /// model, `None` there means that the coin had none. `None` here means that it never had one by then.
 pub fn champion_at<'a>(log: &'a [Promotion], symbol: &Symbol, at: UtcMs) -> Option<&'a PromotionEvent> {
-    let of_coin = log.iter().map(|line| &line.event).filter(|event| event.symbol.0 == *symbol);
-    of_coin.filter(|event| moves(event.event) && event.at.0 <= at).next_back()
+    let mut of_coin = log.iter().map(|line| &line.event).filter(|event| event.symbol.0 == *symbol);
+    of_coin.rfind(|event| moves(event.event) && event.at.0 <= at)
 }
 
 #[cfg(test)]

@@ -132,7 +132,7 @@ pub fn metrics(symbol: &str) -> Metrics {
                 avg_trade_bps: Some(13.3),
             },
         )]),
-        costs_used: CostsUsed { per_side: parts(1.0), round_trip: parts(2.0), total_bps: 13.5 },
+        costs_used: Some(CostsUsed { per_side: parts(1.0), round_trip: parts(2.0), total_bps: 13.5 }),
         baselines: Baselines {
             buy_and_hold: Some(figures()),
             zero: Some(Figures {

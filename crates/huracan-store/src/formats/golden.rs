@@ -10,12 +10,15 @@ use super::{Document, from_bytes, from_lines, tensors, to_bytes, to_line};
 use crate::error::{Result, StoreError};
 use crate::samples;
 
+/// Reads a file and writes again what it read.
+type Rewrite = fn(&[u8]) -> Result<Vec<u8>>;
+
 /// A file format under test: its golden name, today's bytes of the sample, and a reader that writes
 /// again what it read (`None` for a file that is never read back).
 pub(super) struct Format {
     pub name: &'static str,
     pub bytes: Vec<u8>,
-    pub rewrite: Option<fn(&[u8]) -> Result<Vec<u8>>>,
+    pub rewrite: Option<Rewrite>,
 }
 
 fn document<D: Document>(name: &'static str, sample: &D) -> Format {

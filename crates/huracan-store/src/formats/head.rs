@@ -101,7 +101,9 @@ impl HeadFile {
         put("bar", self.bar.clone());
         put("label", json(&self.label).map_err(refused)?);
         put("columns", json(&self.columns).map_err(refused)?);
-        put("encoder_id", json(&self.encoder_id).map_err(refused)?);
+        if let Some(id) = &self.encoder_id {
+            put("encoder_id", id.clone());
+        }
         put("features_id", self.features_id.clone());
         put("calibration", json(&self.calibration).map_err(refused)?);
         put("decision_threshold_bps", json(&self.decision_threshold_bps).map_err(refused)?);
@@ -117,6 +119,7 @@ impl HeadFile {
         let path = path.to_string();
         let corrupt = |reason: String| StoreError::corrupt(&path, reason);
         let (arrays, mut texts) = tensors::read(bytes).map_err(corrupt)?;
+        let encoder_id = texts.remove("encoder_id");
         let mut take = |key: &str| {
             texts.remove(key).ok_or_else(|| corrupt(format!("its metadata has no {key}, expected one")))
         };
@@ -135,7 +138,7 @@ impl HeadFile {
             bar: take("bar")?,
             label: parse("label", &take("label")?).map_err(corrupt)?,
             columns: parse("columns", &take("columns")?).map_err(corrupt)?,
-            encoder_id: parse("encoder_id", &take("encoder_id")?).map_err(corrupt)?,
+            encoder_id,
             features_id: take("features_id")?,
             calibration: parse("calibration", &take("calibration")?).map_err(corrupt)?,
             decision_threshold_bps: parse("decision_threshold_bps", &take("decision_threshold_bps")?)

@@ -80,8 +80,8 @@ pub struct Metrics {
     pub windows: Vec<Window>,
     /// The same few figures per regime tag.
     pub by_regime: BTreeMap<String, RegimeFigures>,
-    /// Costs as charged.
-    pub costs_used: CostsUsed,
+    /// Costs as charged; `null` without a trade.
+    pub costs_used: Option<CostsUsed>,
     /// What simpler rules did on the same bars at the same costs.
     pub baselines: Baselines,
     /// What the shared encoder was worth here; `null` when it was not measured.

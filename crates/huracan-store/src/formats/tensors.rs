@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use safetensors::{Dtype, SafeTensors};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+use crate::digest::canonical_json;
 
 /// One array: row-major values and their shape.
 #[derive(Clone, PartialEq, Debug)]
@@ -51,8 +53,7 @@ pub fn write(
     tensors: &BTreeMap<String, Tensor>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<Vec<u8>, String> {
-    let mut header = Map::new();
-    header.insert("__metadata__".to_owned(), json!(metadata));
+    let mut header = BTreeMap::from([("__metadata__", json!(metadata))]);
     let mut body = Vec::new();
     for (name, tensor) in tensors {
         if name == "__metadata__" {
@@ -62,11 +63,11 @@ pub fn write(
         let from = body.len();
         body.extend_from_slice(&tensor.bytes());
         header.insert(
-            name.clone(),
+            name.as_str(),
             json!({"dtype": "F64", "shape": tensor.shape, "data_offsets": [from, body.len()]}),
         );
     }
-    let mut text = Value::Object(header).to_string().into_bytes();
+    let mut text = canonical_json(&header).map_err(|e| e.to_string())?;
     // The format wants the arrays to start at a multiple of eight and allows blanks to get there.
     text.resize(text.len().next_multiple_of(8), b' ');
     let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
