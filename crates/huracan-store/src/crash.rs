@@ -151,3 +151,64 @@ fn memory_and_folder_end_in_the_same_bytes() {
     samples::publish_all(&local).unwrap();
     assert!(contents(&memory) == contents(&local));
 }
+
+/// The real thing: this test runs itself again as a process that publishes into a folder, says each
+/// operation it begins, and is killed in the middle of one.
+#[test]
+fn a_killed_process_is_completed_by_the_next() {
+    use std::io::BufRead as _;
+    use std::process::{Command, Stdio};
+    const ROLE: &str = "HURACAN_TEST_PUBLISHES_TO";
+    struct Loud(LocalStore);
+    impl Loud {
+        fn say(&self) {
+            println!("begins");
+        }
+    }
+    impl Store for Loud {
+        fn get(&self, path: &StorePath) -> Result<Option<Object>> {
+            self.say();
+            self.0.get(path)
+        }
+        fn put(&self, path: &StorePath, bytes: &[u8], mode: PutMode) -> Result<Revision> {
+            self.say();
+            self.0.put(path, bytes, mode)
+        }
+        fn list(&self, folder: Option<&StorePath>) -> Result<Vec<Entry>> {
+            self.0.list(folder)
+        }
+        fn delete(&self, path: &StorePath) -> Result<()> {
+            self.0.delete(path)
+        }
+        fn lock_run(&self, owner: &RunOwner) -> Result<RunLock> {
+            self.0.lock_run(owner)
+        }
+    }
+    if let Some(root) = std::env::var_os(ROLE) {
+        samples::publish_all(&Loud(LocalStore::create(root).unwrap())).unwrap();
+        return;
+    }
+
+    let memory = MemoryStore::default();
+    samples::publish_all(&memory).unwrap();
+    let expected = contents(&memory);
+    for operations in [2, 9, 17, 26, 34, 41, 55] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "crash::a_killed_process_is_completed_by_the_next", "--nocapture"])
+            .env(ROLE, folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut begun = lines.map_while(|line| line.ok()).filter(|line| line.ends_with("begins"));
+        assert_eq!(begun.by_ref().take(operations).count(), operations);
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let store = LocalStore::open(folder.path()).unwrap();
+        no_pointer_dangles(&store);
+        samples::publish_all(&store).unwrap();
+        assert!(contents(&store) == expected, "{operations}");
+    }
+}
