@@ -1,0 +1,215 @@
+//! The contract of [`Store`], one suite run over every implementation and every wrapper.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use huracan_core::words::UtcMs;
+
+use crate::error::Result;
+use crate::local::LocalStore;
+use crate::memory::MemoryStore;
+use crate::path::StorePath;
+use crate::run_lock::{RunLock, RunOwner};
+use crate::store::{Entry, Object, PutMode, Revision, Store};
+
+fn path(text: &str) -> StorePath {
+    StorePath::new(text).unwrap()
+}
+
+fn owner(pid: u32) -> RunOwner {
+    RunOwner { purpose: "train".into(), pid, host: "box".into(), since: UtcMs(1_754_006_400_000) }
+}
+
+/// Everything a store promises.
+fn holds_for(store: &dyn Store) {
+    what_is_put_is_got(store);
+    create_refuses_what_is_there(store);
+    a_stale_swap_loses(store);
+    listing_is_sorted_and_complete(store);
+    deleting_is_idempotent(store);
+    of_many_swappers_one_wins_each_round(store);
+    of_many_creators_one_wins(store);
+    an_overwrite_is_never_seen_half(store);
+    the_run_lock_is_exclusive_and_named(store);
+}
+
+fn what_is_put_is_got(store: &dyn Store) {
+    assert_eq!(store.get(&path("got/x")).unwrap(), None);
+    for bytes in [&b"one"[..], b"", b"\0\xff"] {
+        let revision = store.put(&path("got/x"), bytes, PutMode::Overwrite).unwrap();
+        let found = store.get(&path("got/x")).unwrap().unwrap();
+        assert_eq!((found.bytes.as_slice(), found.revision), (bytes, revision));
+    }
+    assert_eq!(store.get(&path("got")).unwrap(), None, "a folder is no object");
+}
+
+fn create_refuses_what_is_there(store: &dyn Store) {
+    store.put(&path("create/x"), b"1", PutMode::Create).unwrap();
+    let error = store.put(&path("create/x"), b"1", PutMode::Create).unwrap_err();
+    assert_eq!(error.code(), "store_already_exists");
+    assert_eq!(store.get(&path("create/x")).unwrap().unwrap().bytes, b"1");
+}
+
+fn a_stale_swap_loses(store: &dyn Store) {
+    let first = store.put(&path("swap/x"), b"1", PutMode::Create).unwrap();
+    let second = store.put(&path("swap/x"), b"2", PutMode::IfRevision(first.clone())).unwrap();
+    assert_ne!(first, second);
+    let error = store.put(&path("swap/x"), b"3", PutMode::IfRevision(first.clone())).unwrap_err();
+    assert_eq!(error.code(), "store_stale");
+    assert_eq!(store.get(&path("swap/x")).unwrap().unwrap().bytes, b"2");
+    let error = store.put(&path("swap/none"), b"3", PutMode::IfRevision(first)).unwrap_err();
+    assert_eq!(error.code(), "store_stale");
+    assert_eq!(store.get(&path("swap/none")).unwrap(), None);
+}
+
+fn listing_is_sorted_and_complete(store: &dyn Store) {
+    let names = ["list/b/c", "list/a", "list/b/a", "list/b.x", "listing/z"];
+    for name in names {
+        store.put(&path(name), name.as_bytes(), PutMode::Create).unwrap();
+    }
+    let list = |folder: &str| -> Vec<String> {
+        store.list(Some(&path(folder))).unwrap().iter().map(|e| e.path.to_string()).collect()
+    };
+    assert_eq!(list("list"), ["list/a", "list/b.x", "list/b/a", "list/b/c"]);
+    assert_eq!(list("list/b"), ["list/b/a", "list/b/c"]);
+    assert!(list("nowhere").is_empty());
+    assert!(list("list/a").is_empty(), "an object is not below itself");
+    let whole = store.list(None).unwrap();
+    assert!(whole.is_sorted());
+    assert!(
+        names.iter().all(|name| {
+            whole.iter().any(|e| e.path.as_str() == *name && e.size_bytes == name.len() as u64)
+        })
+    );
+}
+
+fn deleting_is_idempotent(store: &dyn Store) {
+    store.put(&path("delete/x"), b"1", PutMode::Create).unwrap();
+    store.delete(&path("delete/x")).unwrap();
+    store.delete(&path("delete/x")).unwrap();
+    store.delete(&path("delete/never/was")).unwrap();
+    assert_eq!(store.get(&path("delete/x")).unwrap(), None);
+    store.put(&path("delete/x"), b"2", PutMode::Create).unwrap();
+}
+
+/// Four threads each add one, eight times, by compare-and-swap: no addition may be lost.
+fn of_many_swappers_one_wins_each_round(store: &dyn Store) {
+    let counter = path("race/counter");
+    store.put(&counter, b"0", PutMode::Create).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..8 {
+                    loop {
+                        let found = store.get(&counter).unwrap().unwrap();
+                        let n: u32 = String::from_utf8(found.bytes).unwrap().parse().unwrap();
+                        let mode = PutMode::IfRevision(found.revision);
+                        match store.put(&counter, (n + 1).to_string().as_bytes(), mode) {
+                            Ok(_) => break,
+                            Err(error) => assert_eq!(error.code(), "store_stale"),
+                        }
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(store.get(&counter).unwrap().unwrap().bytes, b"32");
+}
+
+fn of_many_creators_one_wins(store: &dyn Store) {
+    let wins = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for worker in 0..4_u8 {
+            let wins = &wins;
+            scope.spawn(move || match store.put(&path("race/deep/first"), &[worker], PutMode::Create) {
+                Ok(_) => drop(wins.fetch_add(1, Ordering::Relaxed)),
+                Err(error) => assert_eq!(error.code(), "store_already_exists"),
+            });
+        }
+    });
+    assert_eq!(wins.into_inner(), 1);
+}
+
+/// Writers put objects of one repeated byte; a reader must never see two bytes in one.
+fn an_overwrite_is_never_seen_half(store: &dyn Store) {
+    let target = path("race/whole");
+    store.put(&target, &[0; 50_000], PutMode::Create).unwrap();
+    std::thread::scope(|scope| {
+        for worker in 1..4_u8 {
+            let target = &target;
+            scope.spawn(move || {
+                for _ in 0..8 {
+                    let length = 50_000 + usize::from(worker) * 1000;
+                    store.put(target, &vec![worker; length], PutMode::Overwrite).unwrap();
+                }
+            });
+        }
+        for _ in 0..100 {
+            let bytes = store.get(&target).unwrap().unwrap().bytes;
+            assert!(bytes.iter().all(|&b| b == bytes[0]));
+            assert_eq!(bytes.len(), 50_000 + usize::from(bytes[0]) * 1000);
+        }
+    });
+}
+
+fn the_run_lock_is_exclusive_and_named(store: &dyn Store) {
+    let held = store.lock_run(&owner(7)).unwrap();
+    let error = store.lock_run(&owner(8)).unwrap_err();
+    assert_eq!(error.code(), "store_locked");
+    assert!(error.to_string().contains("train, pid 7 on box since 2025-08-01T00:00:00Z"), "{error}");
+    drop(held);
+    drop(store.lock_run(&owner(9)).unwrap());
+}
+
+/// A wrapper that adds nothing, to hold the trait to being wrappable.
+struct Wrapped<S>(S);
+
+impl<S: Store> Store for Wrapped<S> {
+    fn get(&self, path: &StorePath) -> Result<Option<Object>> {
+        self.0.get(path)
+    }
+    fn put(&self, path: &StorePath, bytes: &[u8], mode: PutMode) -> Result<Revision> {
+        self.0.put(path, bytes, mode)
+    }
+    fn list(&self, folder: Option<&StorePath>) -> Result<Vec<Entry>> {
+        self.0.list(folder)
+    }
+    fn delete(&self, path: &StorePath) -> Result<()> {
+        self.0.delete(path)
+    }
+    fn lock_run(&self, owner: &RunOwner) -> Result<RunLock> {
+        self.0.lock_run(owner)
+    }
+}
+
+#[test]
+fn the_memory_store_keeps_the_contract() {
+    holds_for(&MemoryStore::default());
+}
+
+#[test]
+fn the_local_store_keeps_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    holds_for(&LocalStore::create(folder.path().join("new/store")).unwrap());
+}
+
+#[test]
+fn a_wrapped_store_keeps_the_contract() {
+    holds_for(&Wrapped(MemoryStore::default()));
+    let store = crate::crash::Faulty::never(MemoryStore::default());
+    holds_for(&store);
+}
+
+#[test]
+fn two_openings_of_one_folder_are_one_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = LocalStore::create(folder.path()).unwrap();
+    let two = LocalStore::open(folder.path()).unwrap();
+    let revision = one.put(&path("x"), b"1", PutMode::Create).unwrap();
+    assert_eq!(two.put(&path("x"), b"2", PutMode::Create).unwrap_err().code(), "store_already_exists");
+    two.put(&path("x"), b"2", PutMode::IfRevision(revision.clone())).unwrap();
+    assert_eq!(one.put(&path("x"), b"3", PutMode::IfRevision(revision)).unwrap_err().code(), "store_stale");
+    let held = one.lock_run(&owner(7)).unwrap();
+    assert_eq!(two.lock_run(&owner(8)).unwrap_err().code(), "store_locked");
+    drop(held);
+    assert!(two.lock_run(&owner(8)).is_ok());
+}

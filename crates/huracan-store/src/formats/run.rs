@@ -1,0 +1,263 @@
+//! `runs/{run_id}/`: what a run was given, what it did, how long it took and what it cost.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Document;
+use super::check::{self, Checked};
+use super::wire::Time;
+
+/// `run.json`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// `{DATE}T{HHMMSS}Z-{8 hex}`.
+    pub run_id: String,
+    /// What went in.
+    pub inputs: RunInputs,
+    /// When it started.
+    pub started_at: Time,
+    /// When it ended; `null` while it runs.
+    pub finished_at: Option<Time>,
+    /// How it ended.
+    pub exit_status: ExitStatus,
+    /// Coins by status: `trained`, `skipped`, `failed`, …
+    pub counts: BTreeMap<String, u64>,
+    /// The encoder it fitted; `null` without one.
+    pub encoder_id: Option<String>,
+    /// Timings by stage, in the order the stages ran.
+    pub timings: Vec<StageTiming>,
+    /// Largest resident memory; `null` where it cannot be told.
+    pub peak_memory_bytes: Option<u64>,
+    /// What the planted and the noise coins said.
+    pub canaries: Vec<Canary>,
+}
+
+/// What went into a run.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RunInputs {
+    /// The effective configuration as text.
+    pub config: String,
+    /// Its SHA-256.
+    pub config_id: String,
+    /// Version of the program.
+    pub code_version: String,
+    /// SHA-256 by input: a folder, a coin, a file.
+    pub data_fingerprints: BTreeMap<String, String>,
+    /// Where all random draws start.
+    pub seed: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitStatus {
+    /// It has not.
+    Running,
+    /// It published.
+    Complete,
+    /// It ended without publishing because of an error.
+    Failed,
+    /// Somebody stopped it.
+    Interrupted,
+    /// The canaries forbade publication.
+    Blocked,
+}
+
+/// How long a stage took.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct StageTiming {
+    /// The stage.
+    pub stage: String,
+    /// Jobs in it.
+    pub jobs: u64,
+    /// From its first start to its last end.
+    pub wall_s: f64,
+    /// Processor time; `null` where it cannot be told.
+    pub cpu_s: Option<f64>,
+    /// Median of its jobs; `null` without jobs.
+    pub p50_s: Option<f64>,
+    /// 95th percentile of its jobs; `null` without jobs.
+    pub p95_s: Option<f64>,
+}
+
+/// A coin whose truth is known.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Canary {
+    /// Its name.
+    pub name: String,
+    /// `noise` or `planted`.
+    pub kind: String,
+    /// Whether the run said of it what it should.
+    pub passed: bool,
+    /// What the run said.
+    pub detail: String,
+}
+
+/// A line of `events.jsonl`: a job changed its state.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct JobEvent {
+    /// When.
+    pub at: Time,
+    /// The coin, or the whole run.
+    pub symbol: Option<String>,
+    /// The stage.
+    pub stage: String,
+    /// The state it has now.
+    pub status: JobStatus,
+    /// 1 for the first try.
+    pub attempt: u32,
+    /// Who works on it.
+    pub worker: String,
+    /// Why, where there is a why.
+    pub reason: Option<String>,
+}
+
+/// States of a job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobStatus {
+    /// Waiting.
+    Pending,
+    /// Being worked on.
+    Running,
+    /// Done.
+    Completed,
+    /// Broken.
+    Failed,
+    /// Not to be done.
+    Skipped,
+}
+
+/// A line of `failures.jsonl`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// When.
+    pub at: Time,
+    /// The coin, or the whole run.
+    pub symbol: Option<String>,
+    /// The step that broke.
+    pub step: String,
+    /// Stable code of the error.
+    pub code: String,
+    /// The error and its causes, outermost first.
+    pub error_chain: Vec<String>,
+    /// What to do.
+    pub help: String,
+}
+
+/// A line of `unit_costs.jsonl`: what one coin's stage used.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct UnitCost {
+    /// The coin.
+    pub symbol: String,
+    /// The stage.
+    pub stage: String,
+    /// Processor time; `null` where it cannot be told.
+    pub cpu_s: Option<f64>,
+    /// Time on the clock.
+    pub wall_s: f64,
+    /// Rows worked on.
+    pub rows: u64,
+    /// Bytes read.
+    pub bytes_read: u64,
+    /// Bytes written.
+    pub bytes_written: u64,
+    /// Requests to others.
+    pub requests: u64,
+    /// Money at the configured rate; `null` without a rate.
+    pub cost_usd: Option<f64>,
+}
+
+/// `profile.json`: where the time and the memory went.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Profile {
+    /// The run.
+    pub run_id: String,
+    /// Workers.
+    pub workers: u64,
+    /// The whole run on the clock.
+    pub wall_s: f64,
+    /// The whole run's processor time; `null` where it cannot be told.
+    pub cpu_s: Option<f64>,
+    /// Largest resident memory; `null` where it cannot be told.
+    pub peak_memory_bytes: Option<u64>,
+    /// Bytes read.
+    pub bytes_read: u64,
+    /// Bytes written.
+    pub bytes_written: u64,
+    /// Timings by stage, in the order the stages ran.
+    pub stages: Vec<StageTiming>,
+}
+
+impl StageTiming {
+    fn check(&self) -> Checked {
+        check::named("stage", &self.stage)?;
+        check::not_negative("wall_s", self.wall_s)?;
+        for (name, value) in [("cpu_s", self.cpu_s), ("p50_s", self.p50_s), ("p95_s", self.p95_s)] {
+            value.map_or(Ok(()), |v| check::not_negative(name, v))?;
+        }
+        Ok(())
+    }
+}
+
+impl Document for Run {
+    const NAME: &'static str = "run";
+
+    fn check(&self) -> Checked {
+        check::run_id("run_id", &self.run_id)?;
+        check::sha256("inputs.config_id", &self.inputs.config_id)?;
+        check::named("inputs.code_version", &self.inputs.code_version)?;
+        for (name, hash) in &self.inputs.data_fingerprints {
+            check::sha256(&format!("inputs.data_fingerprints.{name}"), hash)?;
+        }
+        check::encoder_id("encoder_id", self.encoder_id.as_deref())?;
+        let running = self.exit_status == ExitStatus::Running;
+        check::that(running == self.finished_at.is_none(), || {
+            "exit_status and finished_at contradict each other, expected an end exactly when it is not running".to_owned()
+        })?;
+        check::that(self.finished_at.is_none_or(|end| self.started_at <= end), || {
+            format!("the run ended before it started at {}", self.started_at)
+        })?;
+        self.timings.iter().try_for_each(StageTiming::check)
+    }
+}
+
+impl Document for JobEvent {
+    const NAME: &'static str = "job_event";
+
+    fn check(&self) -> Checked {
+        check::named("stage", &self.stage)?;
+        check::that(self.attempt > 0, || "attempt is 0, expected 1 or more".to_owned())
+    }
+}
+
+impl Document for Failure {
+    const NAME: &'static str = "failure";
+
+    fn check(&self) -> Checked {
+        check::named("step", &self.step)?;
+        check::that(!self.error_chain.is_empty(), || "error_chain is empty, expected the error".to_owned())
+    }
+}
+
+impl Document for UnitCost {
+    const NAME: &'static str = "unit_cost";
+
+    fn check(&self) -> Checked {
+        check::named("symbol", &self.symbol)?;
+        check::named("stage", &self.stage)?;
+        check::not_negative("wall_s", self.wall_s)?;
+        self.cpu_s.map_or(Ok(()), |v| check::not_negative("cpu_s", v))
+    }
+}
+
+impl Document for Profile {
+    const NAME: &'static str = "profile";
+
+    fn check(&self) -> Checked {
+        check::run_id("run_id", &self.run_id)?;
+        check::not_negative("wall_s", self.wall_s)?;
+        self.stages.iter().try_for_each(StageTiming::check)
+    }
+}
