@@ -43,16 +43,22 @@ pub(super) fn header(data: &ReportData) -> String {
         "" => format!("{passed} of {} coins trade_ok", run.coins),
         written => written.to_owned(),
     };
+    let lead = match run.bars {
+        0 => "No bars were read.".to_owned(),
+        bars => format!(
+            "{} bars of {} over {} coins, {} to {}.",
+            count(bars),
+            esc(&run.bar),
+            count(run.coins as u64),
+            day(run.data_from_ms),
+            day(run.data_until_ms)
+        ),
+    };
     let mut out = format!(
-        "<header>\n<p class='brand'>Huracan <span>run {}</span></p>\n<h1>{}</h1>\n\
-         <p class='lead'>{} bars of {} over {} coins, {} to {}.</p>\n",
+        "<header>\n<p class='brand'>Huracan <span>{}</span></p>\n<h1>{}</h1>\n\
+         <p class='lead'>{lead}</p>\n",
         esc(&run.run_id),
-        esc(verdict),
-        count(run.bars),
-        esc(&run.bar),
-        count(run.coins as u64),
-        day(run.data_from_ms),
-        day(run.data_until_ms)
+        esc(verdict)
     );
     if passed == 0 && !data.roster.is_empty() {
         out.push_str(
@@ -126,9 +132,7 @@ pub(super) fn universe(data: &ReportData) -> String {
     });
     let beats = match (fits, universe.net.pct.last(), high.last()) {
         (true, Some(net), Some(best)) if net > best => "It ends above every placebo.",
-        (true, Some(_), Some(_)) => {
-            "It does not end above every placebo, so no coin can be trade_ok."
-        }
+        (true, Some(_), Some(_)) => "It does not end above every placebo, so no coin can be trade_ok.",
         _ => "Without placebos it proves nothing.",
     };
     note(&format!(
@@ -165,7 +169,11 @@ pub(super) fn rank_band(data: &ReportData) -> String {
 pub(super) fn skipped(data: &ReportData) -> String {
     let mut out = String::new();
     if data.skip_reasons.is_empty() {
-        out.push_str(&empty("No coin was skipped: every series passed the gates."));
+        out.push_str(&empty(match (data.run.coins, data.run.skipped) {
+            (0, _) => "No coin was judged in this run.",
+            (_, 0) => "No coin was skipped: every series passed the gates.",
+            _ => "Coins were skipped, but their reasons were not kept.",
+        }));
     } else {
         out.push_str(&note("A skip is an answer, not a fault. A coin may have several reasons."));
         let most = data.skip_reasons.iter().map(|s| s.coins).max().unwrap_or(1).max(1) as f64;
@@ -233,13 +241,14 @@ pub(super) fn costs(data: &ReportData) -> String {
     let columns: Vec<Column> = bins.iter().enumerate().map(column).collect();
     note(&format!(
         "Round trip of a taker at the reference size. The median coin pays {} bps: {} fees, {} spread, \
-         {} slippage; nine in ten pay less than {} bps. Height counts coins, shading shows what the \
-         cost is made of; the last column holds the tail.",
+         {} slippage; nine in ten pay at most {} bps. Height counts coins (the tallest column {}), \
+         shading shows what the cost is made of; the last column holds the tail.",
         number(at(0.5).total_cost_bps, 1),
         number(middle[0], 1),
         number(middle[1], 1),
         number(middle[2], 1),
-        number(at(0.9).total_cost_bps, 1)
+        number(at(0.9).total_cost_bps, 1),
+        bins.iter().map(|bin| bin.0).max().unwrap_or(0)
     )) + "<p class='legend'><span><i class='key fee'></i>fees</span><span><i class='key \
           spread'></i>spread</span><span><i class='key slip'></i>slippage</span><span \
           class='axis'>bps, round trip</span></p>\n"
@@ -281,9 +290,7 @@ pub(super) fn lift(data: &ReportData) -> String {
         return empty("What the shared encoder is worth was not measured in this run.");
     }
     let mut sorted: Vec<_> = data.lift.iter().collect();
-    sorted.sort_by(|a, b| {
-        a.mean_bps.total_cmp(&b.mean_bps).then_with(|| a.symbol.cmp(&b.symbol))
-    });
+    sorted.sort_by(|a, b| a.mean_bps.total_cmp(&b.mean_bps).then_with(|| a.symbol.cmp(&b.symbol)));
     let class = |verdict: &str| match verdict {
         "helped" => "up",
         "hurt" => "down",
@@ -315,11 +322,12 @@ pub(super) fn encoder(data: &ReportData) -> String {
     let ratios = &encoder.explained_variance_ratio;
     let total: f64 = ratios.iter().filter(|r| r.is_finite()).sum();
     let mut out = note(&format!(
-        "<b>{}</b> <code>{}</code>, {} components that keep {} % of the variance.",
+        "<b>{}</b> <code>{}</code>, {} components that keep {} % of the variance, the first {} %.",
         esc(&encoder.kind),
         esc(&encoder.encoder_id),
         ratios.len(),
-        number(100.0 * total, 1)
+        number(100.0 * total, 1),
+        number(ratios.first().map(|r| 100.0 * r), 1)
     ));
     let column = |(k, ratio): (usize, &f64)| Column {
         label: if k == 0 || (k + 1) % 5 == 0 { (k + 1).to_string() } else { String::new() },
@@ -335,7 +343,7 @@ pub(super) fn encoder(data: &ReportData) -> String {
         let most = component.loadings.iter().map(|l| l.1.abs()).fold(1e-12, f64::max);
         let _ = write!(out, "<div><h3>Component {}</h3><dl>", component.component);
         for (feature, loading) in &component.loadings {
-            let class = if *loading >= 0.0 { "up" } else { "down" };
+            let class = if *loading >= 0.0 { "plus" } else { "minus" };
             let _ = write!(
                 out,
                 "<div><dt>{}</dt><dd>{}{}</dd></div>",
