@@ -7,6 +7,7 @@
 
 pub mod engine;
 pub mod pool;
+pub mod report;
 pub mod scratch;
 pub mod settings;
 pub mod source;

@@ -83,6 +83,9 @@ pub struct MarketSpec {
     /// Coins with a planted edge of their own.
     pub planted_private: usize,
     /// Correlation of a planted coin's signal with its 24-bar label, on average over coins.
+    /// Above 0.3 the edge feeds its own momentum and comes out up to a sixth stronger. At 0.25 a
+    /// perfect forecaster passes a one-sided 1 % test after costs on 150 days for 30 to 50 % of
+    /// the coins, at 0.35 for nine in ten.
     pub label_correlation: f64,
     /// Pegged coins.
     pub stablecoins: usize,
