@@ -1,0 +1,352 @@
+//! The configuration as written: the keys a YAML file may hold, with their defaults.
+//!
+//! What lives here: one struct a group, one documented field a key, one `Default` a group. The
+//! documentation of a field is the description in the JSON Schema. What does not: limits
+//! ([`super::ranges`]) and what the values mean together ([`super::meant`]). Groups that hold
+//! only numbers mean what they say and are handed on as they are.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+macro_rules! groups {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty = $default:expr,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+            #[serde(default, deny_unknown_fields)]
+            pub struct $name { $($(#[$field_doc])* pub $field: $kind,)* }
+
+            impl Default for $name {
+                fn default() -> Self {
+                    $name { $($field: $default,)* }
+                }
+            }
+        )*
+    };
+}
+
+// A macro, because it keeps every key, its documentation and its default on neighbouring lines.
+groups! {
+    /// Huracan's configuration. Every key may be left out; unknown keys are refused.
+    Written {
+        /// Every random draw of a run starts from this number.
+        seed: u64 = 1,
+        /// How many coins, how many at once, and what they share.
+        engine: Engine = Engine::default(),
+        /// The candles a run reads.
+        data: Data = Data::default(),
+        /// What a coin must show before it may be trained or ranked.
+        gates: Gates = Gates::default(),
+        /// How features are made comparable and summed up.
+        features: Features = Features::default(),
+        /// What the heads learn to predict.
+        labels: Labels = Labels::default(),
+        /// How history is cut into training and test spans.
+        walk_forward: WalkForward = WalkForward::default(),
+        /// The penalties that compete in inner validation.
+        heads: Heads = Heads::default(),
+        /// What a trade costs.
+        costs: Costs = Costs::default(),
+        /// How a score becomes a position.
+        trading: Trading = Trading::default(),
+        /// How figures are given their uncertainty.
+        metrics: Metrics = Metrics::default(),
+        /// When a coin may be proposed for trading.
+        trade_ok: TradeOk = TradeOk::default(),
+        /// The planted and the pure-noise coins that test every run.
+        canaries: Canaries = Canaries::default(),
+        /// When a new model replaces the one in force.
+        champion: Champion = Champion::default(),
+        /// How the roster is ordered and how long it stays fresh.
+        ranking: Ranking = Ranking::default(),
+    }
+
+    /// How many coins, how many at once, and what they share.
+    Engine {
+        /// Coins the universe grows to.
+        target_symbols: u64 = 400,
+        /// Coins of the first run; each successful run grows toward the target.
+        start_with_symbols: u64 = 150,
+        /// Coins worked on at once; null means one a core. Never changes results.
+        parallel_tasks: Option<u64> = None,
+        /// The encoder all coins share.
+        shared_encoder: SharedEncoder = SharedEncoder::default(),
+    }
+
+    /// The encoder all coins share.
+    SharedEncoder {
+        /// How codes are made from features.
+        r#type: EncoderKind = EncoderKind::Pca,
+        /// The largest number of codes.
+        n_components: u64 = 50,
+        /// False trains every head on the coin's own features alone.
+        enabled: bool = true,
+        /// Smaller numbers of codes that compete with `n_components` in inner validation.
+        smaller_components: Vec<u64> = vec![10, 20],
+        /// Days after which the encoder is fitted again.
+        refit_days: u64 = 7,
+    }
+
+    /// The candles a run reads.
+    Data {
+        /// Length of a bar: 1m, 3m, 5m, 15m, 30m, 1h, 2h, 4h, 6h, 8h, 12h or 1d.
+        bar: String = "1h".to_owned(),
+        /// The market of files and symbols that do not say which one they belong to.
+        market: MarketWord = MarketWord::Perp,
+    }
+
+    /// What a coin must show before it may be trained or ranked.
+    Gates {
+        /// Days of history a coin needs to be trained.
+        history_days_min: f64 = 60.0,
+        /// Out-of-sample days a coin needs to be ranked.
+        oos_days_min: f64 = 85.0,
+        /// Share of expected bars that must be there, between listing and end.
+        coverage_min: f64 = 0.95,
+        /// The longest run of missing bars, in hours.
+        missing_run_hours_max: f64 = 24.0,
+        /// Share of bars without volume over the last 30 days.
+        zero_volume_share_max: f64 = 0.05,
+        /// Share of bars with high = low over the last 30 days.
+        flat_share_max: f64 = 0.10,
+        /// Median daily quote volume over the last 30 days, in the quote currency.
+        quote_volume_usd_min: f64 = 1_000_000.0,
+        /// The widest median estimated spread a coin may have to be trained.
+        spread_bps_train_max: f64 = 50.0,
+        /// The widest median estimated spread a coin may have to be traded.
+        spread_bps_trade_max: f64 = 25.0,
+        /// Standard deviation over mean of the close; below it a coin counts as pegged.
+        close_variation_min: f64 = 0.001,
+        /// Annualised realised volatility over 30 days, percent; below it a coin counts as pegged.
+        realised_volatility_pct_min: f64 = 5.0,
+        /// A log-return beyond this across a long missing run is another coin under the same name.
+        relisting_log_return: f64 = 1.5,
+        /// How long, in hours, a missing run is for that rule.
+        relisting_gap_hours: f64 = 24.0,
+        /// A log-return beyond this many MAD-sigmas, with a new volume regime, is a redenomination.
+        redenomination_sigmas: f64 = 12.0,
+        /// How many bars the last bar may be older than the run's `until`.
+        stale_bars_max: u64 = 3,
+    }
+
+    /// How features are made comparable and summed up.
+    Features {
+        /// Standardised features are cut off here. Part of the encoder's identity.
+        winsor_sigmas: f64 = 6.0,
+        /// Rows of one block of sufficient statistics; a multiple of `labels.horizon_bars`.
+        block_rows: u64 = 72,
+    }
+
+    /// What the heads learn to predict.
+    Labels {
+        /// raw: log return; scaled: over volatility; relative: minus the market, then scaled.
+        kind: LabelKind = LabelKind::Relative,
+        /// Bars from entry to exit.
+        horizon_bars: u64 = 24,
+        /// Bars between the decision and the entry. Zero is refused: it invents profit.
+        entry_lag_bars: u64 = 1,
+        /// Other horizons that are scored and reported, never traded.
+        research_horizons_bars: Vec<u64> = vec![4, 12],
+        /// Scaled labels are cut off here.
+        clip_sigmas: f64 = 6.0,
+    }
+
+    /// How history is cut into training and test spans.
+    WalkForward {
+        /// Number of test spans.
+        folds: u64 = 5,
+        /// Days of one test span.
+        fold_days: f64 = 30.0,
+        /// Days left out on both sides of validation and test; never less than the label's window.
+        embargo_days: f64 = 5.0,
+        /// Days at the end of training on which choices are made before the refit.
+        inner_validation_days: f64 = 30.0,
+        /// Days of training before each test; null uses all history there is (expanding).
+        train_days_max: Option<f64> = None,
+    }
+
+    /// The penalties that compete in inner validation.
+    Heads {
+        /// Ridge penalty over the number of rows; one for all coins.
+        lambda_grid: Vec<f64> = vec![0.3, 1.0, 3.0, 10.0, 30.0, 100.0],
+        /// Pull toward the pooled head. Fully pooled (infinity) always competes and is the fallback.
+        tau_grid: Vec<f64> = vec![0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0],
+    }
+
+    /// What a trade costs.
+    Costs {
+        /// Fees of perpetual futures.
+        perp: Fees = Fees { taker_fee_bps: 5.0, maker_fee_bps: 2.0 },
+        /// Fees of spot.
+        spot: Fees = Fees::default(),
+        /// Funding paid by a long perpetual position for each 8 hours, where no history is given.
+        funding_bps_per_8h: f64 = 1.0,
+        /// The order size slippage is stated for, in the quote currency.
+        reference_order_usd: f64 = 1_000.0,
+        /// Days of candles that cost estimates look back on.
+        lookback_days: f64 = 30.0,
+        /// Days after which cost estimates expire.
+        refit_days: f64 = 7.0,
+        /// No spread is believed to be smaller than this.
+        spread_floor_bps: f64 = 0.5,
+        /// Spread in ticks where no estimator is valid.
+        spread_fallback_ticks: f64 = 1.5,
+        /// The coefficient of square-root impact where there are no fills to learn it from.
+        impact_coefficient: f64 = 0.7,
+        /// Fills needed before slippage is learned from them.
+        fills_min: u64 = 30,
+    }
+
+    /// Fees of one market, one side.
+    Fees {
+        /// Fee of an order that takes liquidity.
+        taker_fee_bps: f64 = 10.0,
+        /// Fee of an order that gives liquidity; negative is a rebate.
+        maker_fee_bps: f64 = 10.0,
+    }
+
+    /// How a score becomes a position.
+    Trading {
+        /// A position opens when the edge exceeds this multiple of the round-trip cost.
+        entry_k_grid: Vec<f64> = vec![0.5, 1.0, 1.5, 2.0, 3.0],
+        /// It closes when the edge falls below this share of the entry threshold.
+        exit_band: f64 = 0.3,
+        /// auto: hedged for relative labels on perpetuals, outright otherwise.
+        book: Book = Book::Auto,
+        /// The whole-universe book opens in the top and bottom share of coins.
+        universe_enter_share: f64 = 0.10,
+        /// The whole-universe book closes outside the top and bottom share of coins.
+        universe_leave_share: f64 = 0.25,
+    }
+
+    /// How figures are given their uncertainty.
+    Metrics {
+        /// The stationary bootstrap's mean block is at least this long, and at least two horizons.
+        bootstrap_block_days_min: f64 = 3.0,
+        /// Draws of the stationary bootstrap.
+        bootstrap_draws: u64 = 1_000,
+        /// Lags added to the label's horizon in HAC variances.
+        hac_extra_lag_bars: u64 = 24,
+        /// A coin's published net figure is pulled to the pool's with the weight of this many trades.
+        report_prior_trades: f64 = 300.0,
+    }
+
+    /// When a coin may be proposed for trading. Every gate is written with its value and limit.
+    TradeOk {
+        /// Net profit over the out-of-sample window must exceed this, percent of capital.
+        net_pnl_pct_min: f64 = 0.0,
+        /// Out-of-sample trades must exceed this.
+        sample_size_min: u64 = 100,
+        /// From this horizon on the two rules below replace `sample_size_min`.
+        long_horizon_bars: u64 = 24,
+        /// Trades needed at long horizons.
+        long_horizon_trades_min: u64 = 30,
+        /// Days with a position needed at long horizons.
+        long_horizon_active_days_min: u64 = 60,
+        /// Annualised Sharpe ratio of daily net returns must exceed this.
+        sharpe_min: f64 = 0.5,
+        /// Share of trades with net > 0 must exceed this.
+        hit_rate_min: f64 = 0.45,
+        /// Drawdown of the net curve must stay below this.
+        max_drawdown_pct_max: f64 = 20.0,
+        /// False discovery rate over the run's coins (Benjamini and Hochberg).
+        fdr: f64 = 0.10,
+        /// Sign-flip placebos the whole universe must beat, every one.
+        placebos: u64 = 16,
+    }
+
+    /// The planted and the pure-noise coins that test every run.
+    Canaries {
+        /// Coins made of noise; publication stops if one of them passes.
+        noise: u64 = 20,
+        /// Coins with a planted edge.
+        planted: u64 = 10,
+        /// Correlation of the planted edge with the label.
+        planted_correlation: f64 = 0.25,
+        /// Planted coins that must be found, or publication stops.
+        planted_found_min: u64 = 7,
+    }
+
+    /// When a new model replaces the one in force.
+    Champion {
+        /// Gain in Sharpe that suffices when net profit is not worse.
+        sharpe_gain_min: f64 = 0.1,
+        /// Gain in net profit, in points of percent, that suffices when Sharpe is not worse.
+        net_pnl_pct_gain_min: f64 = 0.5,
+        /// Trades a candidate needs.
+        sample_size_min: u64 = 100,
+        /// How many points of drawdown a candidate may be worse.
+        max_drawdown_pct_slack: f64 = 1.0,
+        /// Confidence of the lower bound of the paired daily net difference.
+        confidence: f64 = 0.90,
+        /// False discovery rate over the run's promotions.
+        fdr: f64 = 0.10,
+        /// A champion older than this is evaluated again.
+        age_days_max: f64 = 30.0,
+    }
+
+    /// How the roster is ordered and how long it stays fresh. The three weights add up to 1.
+    Ranking {
+        /// Weight of the percentile of shrunk recent net.
+        net_weight: f64 = 0.5,
+        /// Weight of the percentile of low round-trip cost.
+        cost_weight: f64 = 0.3,
+        /// Weight of the percentile of log daily volume.
+        volume_weight: f64 = 0.2,
+        /// Recent net is pulled to zero with the weight of this many trades.
+        net_prior_trades: f64 = 20.0,
+        /// Hours after which a roster is no longer fresh.
+        valid_hours: f64 = 48.0,
+    }
+}
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $word:ident,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+            #[serde(rename_all = "lowercase")]
+            pub enum $name { $($(#[$word_doc])* $word,)* }
+        )*
+    };
+}
+
+words! {
+    /// How codes are made from features.
+    EncoderKind {
+        /// Principal components of the pooled correlation matrix.
+        Pca,
+        /// Reduced-rank regression of pooled labels on features.
+        Rrr,
+        /// A denoising autoencoder.
+        Autoencoder,
+    }
+
+    /// A market, as written.
+    MarketWord {
+        /// Owned coins: long or flat.
+        Spot,
+        /// Perpetual futures: long, short or flat.
+        Perp,
+    }
+
+    /// What kind of forward return is predicted.
+    LabelKind {
+        /// The log return itself.
+        Raw,
+        /// The log return over causal volatility.
+        Scaled,
+        /// The log return minus the market's mean, over causal volatility.
+        Relative,
+    }
+
+    /// Whether a position's market exposure is hedged.
+    Book {
+        /// Decided by label and market.
+        Auto,
+        /// The position alone.
+        Outright,
+        /// The position minus beta times the market basket, its cost charged.
+        Hedged,
+    }
+}
