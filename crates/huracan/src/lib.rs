@@ -5,4 +5,11 @@
 //! any computation with prices (`huracan-core`), any file format (`huracan-store`,
 //! `huracan-market`), any training (`huracan-train`).
 
+pub mod cli;
 pub mod config;
+pub mod failure;
+pub mod interrupt;
+pub mod logs;
+pub mod progress;
+pub mod table;
+pub mod wiring;

@@ -203,7 +203,7 @@ fn rules(w: &Written, bar: Timeframe) -> Vec<(&'static str, bool, String)> {
         ),
         (
             "features.block_rows",
-            w.features.block_rows % labels.horizon_bars == 0,
+            w.features.block_rows.is_multiple_of(labels.horizon_bars),
             format!(
                 "features.block_rows is {}, expected a multiple of labels.horizon_bars ({}) so that blocks and labels end together",
                 w.features.block_rows, labels.horizon_bars
