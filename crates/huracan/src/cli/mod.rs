@@ -51,8 +51,8 @@ pub struct Global {
     /// Configuration file in YAML [default: $HURACAN_CONFIG, else the defaults]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Form of log lines on standard error; RUST_LOG says which are shown
-    #[arg(long, global = true, value_name = "FORM", default_value = "text", hide_possible_values = false)]
+    /// Form of log lines on standard error: text, json; RUST_LOG says which are shown
+    #[arg(long, global = true, value_name = "FORM", default_value = "text", hide_possible_values = true)]
     pub log: LogForm,
 }
 

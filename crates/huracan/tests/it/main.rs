@@ -3,4 +3,5 @@
 mod binary;
 mod configuration;
 mod floors;
+mod project;
 mod run;
