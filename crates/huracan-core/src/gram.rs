@@ -1,1 +1,322 @@
-//! gram
+//! Blocked sufficient statistics: everything linear that is ever fitted comes out of these.
+//!
+//! A [`Gram`] holds, for the rows of one coin and one span of time, `A'A` and `A'Y` where
+//! `A = [Z, 1]`: features and a column of ones, so counts and sums are its last row. Spans add and
+//! subtract; centring and scaling are algebra afterwards. No row is kept.
+
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, MatRef, Par};
+
+/// Second moments of rows `[z, 1]` (p + 1 wide) with themselves and with q targets.
+#[derive(Clone, Debug)]
+pub struct Gram {
+    /// `A'A`, (p+1) × (p+1); only the lower triangle is meaningful.
+    xx: Mat<f64>,
+    /// `A'Y`, (p+1) × q.
+    xy: Mat<f64>,
+    /// `Σ y²` per target.
+    yy: Vec<f64>,
+}
+
+impl Gram {
+    /// No rows yet, for `p` features and `q` targets.
+    pub fn new(p: usize, q: usize) -> Gram {
+        Gram { xx: Mat::zeros(p + 1, p + 1), xy: Mat::zeros(p + 1, q), yy: vec![0.0; q] }
+    }
+
+    /// Number of features.
+    pub fn p(&self) -> usize {
+        self.xx.nrows() - 1
+    }
+
+    /// Number of targets.
+    pub fn q(&self) -> usize {
+        self.xy.ncols()
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> f64 {
+        self.xx[(self.p(), self.p())]
+    }
+
+    /// Adds rows: `a` is n × (p+1) with a last column of ones, `y` is n × q, all finite.
+    pub fn add_rows(&mut self, a: MatRef<'_, f64>, y: MatRef<'_, f64>) {
+        if a.nrows() == 0 {
+            return;
+        }
+        triangular::matmul(
+            &mut self.xx,
+            BlockStructure::TriangularLower,
+            Accum::Add,
+            a.transpose(),
+            BlockStructure::Rectangular,
+            a,
+            BlockStructure::Rectangular,
+            1.0,
+            Par::Seq,
+        );
+        matmul(&mut self.xy, Accum::Add, a.transpose(), y, 1.0, Par::Seq);
+        for (q, sum) in self.yy.iter_mut().enumerate() {
+            *sum += (0..y.nrows()).map(|i| y[(i, q)] * y[(i, q)]).sum::<f64>();
+        }
+    }
+
+    /// Adds another span, weighted; a weight of −1 takes it away again.
+    pub fn add(&mut self, other: &Gram, weight: f64) {
+        let m = self.p() + 1;
+        for j in 0..m {
+            for i in j..m {
+                self.xx[(i, j)] += weight * other.xx[(i, j)];
+            }
+        }
+        for j in 0..self.q() {
+            for i in 0..m {
+                self.xy[(i, j)] += weight * other.xy[(i, j)];
+            }
+            self.yy[j] += weight * other.yy[j];
+        }
+    }
+
+    /// Sum of several spans.
+    pub fn sum<'a>(p: usize, q: usize, spans: impl IntoIterator<Item = &'a Gram>) -> Gram {
+        let mut total = Gram::new(p, q);
+        spans.into_iter().for_each(|span| total.add(span, 1.0));
+        total
+    }
+
+    /// Means, covariances and target moments of the rows; `None` with fewer than two rows.
+    pub fn moments(&self) -> Option<Moments> {
+        let (p, q, n) = (self.p(), self.q(), self.rows());
+        if n < 2.0 {
+            return None;
+        }
+        let mean: Vec<f64> = (0..p).map(|i| self.xx[(p, i)] / n).collect();
+        let mean_y: Vec<f64> = (0..q).map(|j| self.xy[(p, j)] / n).collect();
+        let mut cov = Mat::zeros(p, p);
+        for j in 0..p {
+            for i in j..p {
+                let c = self.xx[(i, j)] / n - mean[i] * mean[j];
+                cov[(i, j)] = c;
+                cov[(j, i)] = c;
+            }
+            // A column that never varies can come out a rounding error below zero.
+            cov[(j, j)] = f64::max(cov[(j, j)], 0.0);
+        }
+        let cross = Mat::from_fn(p, q, |i, j| self.xy[(i, j)] / n - mean[i] * mean_y[j]);
+        let var_y = (0..q).map(|j| (self.yy[j] / n - mean_y[j] * mean_y[j]).max(0.0)).collect();
+        Some(Moments { n, mean, mean_y, cov, cross, var_y })
+    }
+
+    /// The numbers as one flat column, for a scratch file: lower triangle of `A'A` by columns,
+    /// then `A'Y`, then `Σy²`.
+    pub fn to_flat(&self) -> Vec<f64> {
+        let m = self.p() + 1;
+        let mut flat = Vec::with_capacity(Gram::flat_len(self.p(), self.q()));
+        for j in 0..m {
+            flat.extend((j..m).map(|i| self.xx[(i, j)]));
+        }
+        for j in 0..self.q() {
+            flat.extend((0..m).map(|i| self.xy[(i, j)]));
+        }
+        flat.extend(&self.yy);
+        flat
+    }
+
+    /// Length of [`Gram::to_flat`].
+    pub fn flat_len(p: usize, q: usize) -> usize {
+        (p + 1) * (p + 2) / 2 + (p + 1) * q + q
+    }
+
+    /// The inverse of [`Gram::to_flat`]; `None` when the length does not fit.
+    pub fn from_flat(p: usize, q: usize, flat: &[f64]) -> Option<Gram> {
+        if flat.len() != Gram::flat_len(p, q) {
+            return None;
+        }
+        let mut gram = Gram::new(p, q);
+        let mut next = flat.iter().copied();
+        let m = p + 1;
+        for j in 0..m {
+            for i in j..m {
+                gram.xx[(i, j)] = next.next()?;
+            }
+        }
+        for j in 0..q {
+            for i in 0..m {
+                gram.xy[(i, j)] = next.next()?;
+            }
+        }
+        for j in 0..q {
+            gram.yy[j] = next.next()?;
+        }
+        Some(gram)
+    }
+}
+
+/// Centred moments of one coin (or of a pool of coins) over some training span.
+#[derive(Clone, Debug)]
+pub struct Moments {
+    /// Number of rows (of a pool: the total).
+    pub n: f64,
+    /// Feature means, length p.
+    pub mean: Vec<f64>,
+    /// Target means, length q.
+    pub mean_y: Vec<f64>,
+    /// Feature covariance, p × p, symmetric.
+    pub cov: Mat<f64>,
+    /// Feature–target covariance, p × q.
+    pub cross: Mat<f64>,
+    /// Target variances, length q.
+    pub var_y: Vec<f64>,
+}
+
+impl Moments {
+    /// The zero pool, to which coins are added by [`Moments::pool`].
+    pub fn zero(p: usize, q: usize) -> Moments {
+        Moments {
+            n: 0.0,
+            mean: vec![0.0; p],
+            mean_y: vec![0.0; q],
+            cov: Mat::zeros(p, p),
+            cross: Mat::zeros(p, q),
+            var_y: vec![0.0; q],
+        }
+    }
+
+    /// Adds a coin's centred moments with a weight: within-coin second moments pool, differences
+    /// between coins' means do not enter.
+    pub fn pool(&mut self, coin: &Moments, weight: f64) {
+        self.n += coin.n;
+        let p = self.mean.len();
+        for i in 0..p {
+            self.mean[i] += weight * coin.mean[i];
+        }
+        for j in 0..p {
+            for i in 0..p {
+                self.cov[(i, j)] += weight * coin.cov[(i, j)];
+            }
+        }
+        for j in 0..self.mean_y.len() {
+            for i in 0..p {
+                self.cross[(i, j)] += weight * coin.cross[(i, j)];
+            }
+            self.mean_y[j] += weight * coin.mean_y[j];
+            self.var_y[j] += weight * coin.var_y[j];
+        }
+    }
+
+    /// Divides a pool by its total weight.
+    pub fn divide(mut self, weight: f64) -> Moments {
+        let scale = 1.0 / weight;
+        self.mean.iter_mut().for_each(|v| *v *= scale);
+        self.mean_y.iter_mut().for_each(|v| *v *= scale);
+        self.var_y.iter_mut().for_each(|v| *v *= scale);
+        self.cov = &self.cov * faer::Scale(scale);
+        self.cross = &self.cross * faer::Scale(scale);
+        self
+    }
+
+    /// Covariances in units of `deviation` (a deviation of 0 leaves that feature out: zero row and
+    /// column).
+    pub fn standardised(&self, deviation: &[f64]) -> Moments {
+        let inverse: Vec<f64> = deviation.iter().map(|&d| if d > 0.0 { 1.0 / d } else { 0.0 }).collect();
+        let (p, q) = (self.mean.len(), self.mean_y.len());
+        Moments {
+            n: self.n,
+            mean: (0..p).map(|i| self.mean[i] * inverse[i]).collect(),
+            mean_y: self.mean_y.clone(),
+            cov: Mat::from_fn(p, p, |i, j| self.cov[(i, j)] * inverse[i] * inverse[j]),
+            cross: Mat::from_fn(p, q, |i, j| self.cross[(i, j)] * inverse[i]),
+            var_y: self.var_y.clone(),
+        }
+    }
+
+    /// Standard deviations of the features; 0 for one that never varies (below 1e-9 of its unit).
+    pub fn deviations(&self) -> Vec<f64> {
+        let root = |i: usize| self.cov[(i, i)].max(0.0).sqrt();
+        (0..self.mean.len()).map(|i| if root(i) > 1e-9 { root(i) } else { 0.0 }).collect()
+    }
+
+    /// Correlation of the linear score `x·b` with target `j`: `b'c / √(b'Cb · v)`; `None` when
+    /// either side does not vary.
+    pub fn correlation(&self, b: &[f64], j: usize) -> Option<f64> {
+        let denominator = (self.score_variance(b) * self.var_y[j]).sqrt();
+        (denominator > 0.0).then(|| self.score_covariance(b, j) / denominator)
+    }
+
+    /// `b'Cb`: variance of the linear score.
+    pub fn score_variance(&self, b: &[f64]) -> f64 {
+        let p = b.len();
+        (0..p).map(|j| b[j] * (0..p).map(|i| self.cov[(i, j)] * b[i]).sum::<f64>()).sum()
+    }
+
+    /// `b'c_j`: covariance of the linear score with target `j`.
+    pub fn score_covariance(&self, b: &[f64], j: usize) -> f64 {
+        (0..b.len()).map(|i| b[i] * self.cross[(i, j)]).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::RngExt;
+
+    fn rows(seed: u64, n: usize, p: usize, q: usize) -> (Mat<f64>, Mat<f64>) {
+        let mut rng = crate::words::Seed(seed).rng();
+        let mut draw = || rng.random::<f64>() - 0.3;
+        let a = Mat::from_fn(n, p + 1, |_, j| if j == p { 1.0 } else { draw() });
+        let mut rng = crate::words::Seed(seed + 1).rng();
+        let y = Mat::from_fn(n, q, |_, _| rng.random::<f64>());
+        (a, y)
+    }
+
+    #[test]
+    fn moments_equal_the_direct_two_pass_ones() {
+        let (a, y) = rows(3, 500, 6, 2);
+        let mut gram = Gram::new(6, 2);
+        gram.add_rows(a.as_ref().subrows(0, 123), y.as_ref().subrows(0, 123));
+        gram.add_rows(a.as_ref().subrows(123, 377), y.as_ref().subrows(123, 377));
+        let moments = gram.moments().unwrap();
+        let mean = |j: usize| (0..500).map(|i| a[(i, j)]).sum::<f64>() / 500.0;
+        let mean_y = |j: usize| (0..500).map(|i| y[(i, j)]).sum::<f64>() / 500.0;
+        for i in 0..6 {
+            for j in 0..6 {
+                let direct =
+                    (0..500).map(|r| (a[(r, i)] - mean(i)) * (a[(r, j)] - mean(j))).sum::<f64>() / 500.0;
+                assert!((moments.cov[(i, j)] - direct).abs() < 1e-13);
+            }
+            for j in 0..2 {
+                let direct =
+                    (0..500).map(|r| (a[(r, i)] - mean(i)) * (y[(r, j)] - mean_y(j))).sum::<f64>() / 500.0;
+                assert!((moments.cross[(i, j)] - direct).abs() < 1e-13);
+            }
+        }
+        assert_eq!(gram.rows(), 500.0);
+    }
+
+    #[test]
+    fn a_span_taken_away_leaves_the_rest() {
+        let (a, y) = rows(5, 200, 4, 1);
+        let part = |from: usize, n: usize| {
+            let mut g = Gram::new(4, 1);
+            g.add_rows(a.as_ref().subrows(from, n), y.as_ref().subrows(from, n));
+            g
+        };
+        let mut whole = Gram::sum(4, 1, [&part(0, 120), &part(120, 80)]);
+        whole.add(&part(0, 120), -1.0);
+        let (left, right) = (whole.moments().unwrap(), part(120, 80).moments().unwrap());
+        assert!((left.cov[(2, 1)] - right.cov[(2, 1)]).abs() < 1e-12);
+        assert!((left.score_variance(&[1.0, -2.0, 0.5, 0.0]) - right.score_variance(&[1.0, -2.0, 0.5, 0.0])).abs() < 1e-12);
+    }
+
+    #[test]
+    fn flat_form_round_trips_bit_for_bit_and_refuses_a_wrong_length() {
+        let (a, y) = rows(9, 50, 5, 3);
+        let mut gram = Gram::new(5, 3);
+        gram.add_rows(a.as_ref(), y.as_ref());
+        let flat = gram.to_flat();
+        let back = Gram::from_flat(5, 3, &flat).unwrap();
+        assert_eq!(back.to_flat(), flat);
+        assert!(Gram::from_flat(5, 2, &flat).is_none());
+    }
+}

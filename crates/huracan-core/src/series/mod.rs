@@ -3,6 +3,17 @@
 //! Aligning finds and names defects; it never judges them (that is `gates`) and never invents a
 //! price: a bar that is not there stays missing.
 
+mod align;
+mod jumps;
+mod profile;
+
+#[cfg(test)]
+pub(crate) use profile::testing;
+
+pub use align::{SeriesError, align};
+pub use jumps::{Jump, MAD_SIGMAS_MIN, RELISTING_GAP_MS, RELISTING_LOG_RETURN};
+pub use profile::{Cut, MissingRun, Note, Profile, cut_at_last_relisting};
+
 use crate::words::{Symbol, Timeframe, UtcMs};
 
 /// Bars as some source gave them: any order, duplicates and nonsense included.

@@ -1,0 +1,130 @@
+//! Per-coin robust scaling with winsorising: `z = clip((x − median) / (1.4826 · MAD), ±6)`.
+//!
+//! Fitted on training rows, then frozen into the coin's recipe. A missing value becomes 0 (the
+//! median) after scaling; how much was missing is a feature of its own.
+
+use crate::features::FeatureMatrix;
+use std::ops::Range;
+
+/// Winsor bound in robust standard deviations; part of the encoder's identity.
+pub const WINSOR: f64 = 6.0;
+
+/// Rows that are looked at when medians are taken; longer spans are read at an even stride.
+const SAMPLE_ROWS: usize = 2048;
+
+/// Location and scale per feature. A scale of 0 marks a feature that never varied in training: it
+/// is 0 for every row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scaler {
+    /// Medians, in the features' own units.
+    pub center: Vec<f64>,
+    /// 1.4826 × median absolute deviation; where that is 0, the standard deviation; else 0.
+    pub scale: Vec<f64>,
+}
+
+impl Scaler {
+    /// Fits on the rows `span` of a feature matrix; missing values are left out.
+    pub fn fit(x: &FeatureMatrix, span: Range<usize>) -> Scaler {
+        let stride = span.len().div_ceil(SAMPLE_ROWS).max(1);
+        let mut center = Vec::with_capacity(x.p);
+        let mut scale = Vec::with_capacity(x.p);
+        let mut sample = Vec::with_capacity(SAMPLE_ROWS);
+        for j in 0..x.p {
+            sample.clear();
+            sample.extend(x.column(j)[span.clone()].iter().step_by(stride).filter(|v| v.is_finite()));
+            let (c, s) = location_and_scale(&mut sample);
+            center.push(c);
+            scale.push(s);
+        }
+        Scaler { center, scale }
+    }
+
+    /// The scaled value of feature `j`.
+    #[inline]
+    pub fn apply(&self, j: usize, x: f64) -> f64 {
+        if x.is_nan() || self.scale[j] == 0.0 {
+            return 0.0;
+        }
+        ((x - self.center[j]) / self.scale[j]).clamp(-WINSOR, WINSOR)
+    }
+
+    /// Scales a whole matrix into rows for a Gram: n × (p + 2), the last but one column the share
+    /// of missing features of the row (scaled to ±1 around one half), the last all ones.
+    pub fn design(&self, x: &FeatureMatrix) -> faer::Mat<f64> {
+        let mut out = faer::Mat::zeros(x.n, x.p + 2);
+        let mut missing = vec![0_u32; x.n];
+        for j in 0..x.p {
+            let (c, s) = (self.center[j], self.scale[j]);
+            let inverse = if s > 0.0 { 1.0 / s } else { 0.0 };
+            let column = x.column(j);
+            let target = out.col_mut(j).try_as_col_major_mut().map(|c| c.as_slice_mut());
+            let Some(target) = target else { continue };
+            for ((z, &v), m) in target.iter_mut().zip(column).zip(&mut missing) {
+                let absent = v.is_nan();
+                *m += u32::from(absent);
+                let scaled = ((v - c) * inverse).clamp(-WINSOR, WINSOR);
+                *z = if absent { 0.0 } else { scaled };
+            }
+        }
+        for i in 0..x.n {
+            out[(i, x.p)] = missing_share_scaled(missing[i] as usize, x.p);
+            out[(i, x.p + 1)] = 1.0;
+        }
+        out
+    }
+}
+
+/// The missing share of a row as a feature: −1 when all are there, +1 when none is.
+pub fn missing_share_scaled(missing: usize, p: usize) -> f64 {
+    2.0 * missing as f64 / p.max(1) as f64 - 1.0
+}
+
+fn location_and_scale(sample: &mut [f64]) -> (f64, f64) {
+    if sample.len() < 8 {
+        return (0.0, 0.0);
+    }
+    let middle = sample.len() / 2;
+    let median = *sample.select_nth_unstable_by(middle, f64::total_cmp).1;
+    let mean = sample.iter().sum::<f64>() / sample.len() as f64;
+    let variance = sample.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / sample.len() as f64;
+    sample.iter_mut().for_each(|v| *v = (*v - median).abs());
+    let mad = 1.4826 * *sample.select_nth_unstable_by(middle, f64::total_cmp).1;
+    let deviation = variance.sqrt();
+    let tiny = 1e-12 * median.abs().max(1e-12);
+    match (mad > tiny, deviation > tiny) {
+        (true, _) => (median, mad),
+        (false, true) => (median, deviation),
+        (false, false) => (median, 0.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matrix(columns: &[Vec<f64>]) -> FeatureMatrix {
+        FeatureMatrix { n: columns[0].len(), p: columns.len(), data: columns.concat() }
+    }
+
+    #[test]
+    fn rows_outside_the_span_do_not_move_the_scaler() {
+        let a: Vec<f64> = (0..100).map(|i| (i as f64 * 0.7).sin()).collect();
+        let mut b = a.clone();
+        b[60..].iter_mut().for_each(|v| *v = 1e9);
+        let fit = |c: Vec<f64>| Scaler::fit(&matrix(&[c]), 0..60);
+        assert_eq!(fit(a), fit(b));
+    }
+
+    #[test]
+    fn missing_is_zero_outliers_are_clipped_and_constants_are_silent() {
+        let mut a: Vec<f64> = (0..100).map(|i| i as f64).collect();
+        a[3] = f64::NAN;
+        a[4] = 1e12;
+        let x = matrix(&[a, vec![5.0; 100]]);
+        let scaler = Scaler::fit(&x, 0..100);
+        let z = scaler.design(&x);
+        assert_eq!((z[(3, 0)], z[(4, 0)], z[(7, 1)]), (0.0, WINSOR, 0.0));
+        assert_eq!((z[(3, 2)], z[(5, 2)], z[(0, 3)]), (0.0, -1.0, 1.0));
+        assert_eq!(z[(10, 0)].to_bits(), scaler.apply(0, 10.0).to_bits());
+    }
+}
