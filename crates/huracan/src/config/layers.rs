@@ -161,8 +161,16 @@ fn collect(
 
 fn unknown(known: &Value, group: &str, key: &str, origin: Origin) -> Problem {
     let place = if group.is_empty() { String::new() } else { format!(" in {group}") };
-    let help = meant(known, group, key)
-        .map(|path| format!("did you mean {path}?"))
+    let path = join(group, key);
+    let dotted = key.contains('.') && get(known, &path).is_some();
+    let help = dotted
+        .then(|| {
+            format!(
+                "a key is written below its group: {}",
+                path.replace('.', ": {") + ": …" + &"}".repeat(path.matches('.').count())
+            )
+        })
+        .or_else(|| meant(known, group, key).map(|path| format!("did you mean {path}?")))
         .or_else(|| Some("huracan config schema lists every key".to_owned()));
     Problem {
         code: "unknown_key",

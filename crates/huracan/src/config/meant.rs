@@ -1,15 +1,18 @@
 //! The configuration as meant: words parsed, limits checked, rules between keys kept.
 //!
 //! What lives here: [`EngineConfig`], the only thing the rest of the program sees of the
-//! configuration. Each part is handed only its own piece.
+//! configuration. Where the core has a type for a rule, the setting is that type.
 
 use super::layers::{Effective, Problem, as_tree};
 use super::ranges::{MAY_BE_EMPTY, RANGES};
 use super::tree::get;
-use super::written::{
-    Book, Canaries, Champion, Costs, EncoderKind, Features, Fees, Gates, Heads, LabelKind, Labels,
-    MarketWord, Metrics, Ranking, TradeOk, Trading, WalkForward, Written,
-};
+use super::written::{self, Book, Canaries, Costs, Fees, MarketWord, Metrics, Written};
+use huracan_core::choose::champion::ChampionRule;
+use huracan_core::choose::trade_ok::TradeGates;
+use huracan_core::encoder::EncoderKind;
+use huracan_core::gates::GateLimits;
+use huracan_core::labels::{LabelKind, LabelSpec};
+use huracan_core::trial::plan::WalkForward;
 use huracan_core::words::{Market, Seed, Timeframe};
 use serde_json::Value;
 
@@ -34,33 +37,47 @@ pub struct EngineConfig {
     /// Market of files and symbols that do not say theirs.
     pub market: Market,
     /// Limits a coin must keep.
-    pub gates: Gates,
-    /// Winsor bounds and block length.
-    pub features: Features,
+    pub gates: GateLimits,
     /// What is predicted.
-    pub labels: Labels,
+    pub label: LabelSpec,
+    /// Other horizons, in bars, ascending, that are scored and reported, never traded.
+    pub research_horizons_bars: Vec<usize>,
     /// How history is cut.
     pub walk_forward: WalkForward,
-    /// Penalty grids, ascending.
-    pub heads: Heads,
+    /// Ridge penalties over the number of rows, ascending.
+    pub lambda_grid: Vec<f64>,
+    /// Pulls toward the pooled head, ascending; infinity always competes beside them.
+    pub tau_grid: Vec<f64>,
     /// What trades cost, both markets.
     pub costs: Costs,
-    /// From score to position.
-    pub trading: Trading,
-    /// Bootstrap and HAC.
+    /// Multiples of the round-trip cost at which a position may open, ascending.
+    pub entry_k_grid: Vec<f64>,
+    /// Share of the entry threshold below which a position closes, 0..1.
+    pub exit_band: f64,
+    /// Whether positions are hedged; see [`EngineConfig::hedged`].
+    pub book: Book,
+    /// Top and bottom share of coins at which the whole-universe book opens, 0..0.5.
+    pub universe_enter_share: f64,
+    /// Share outside which it closes; more than `universe_enter_share`.
+    pub universe_leave_share: f64,
+    /// Bootstrap, HAC and shrinkage of reported figures.
     pub metrics: Metrics,
-    /// Gates of `trade_ok`.
-    pub trade_ok: TradeOk,
+    /// Limits of `trade_ok`.
+    pub trade_gates: TradeGates,
+    /// Sign-flip placebos the whole universe must beat.
+    pub placebos: usize,
     /// Canaries of a run.
     pub canaries: Canaries,
     /// The champion rule.
-    pub champion: Champion,
-    /// The roster's order.
-    pub ranking: Ranking,
+    pub champion: ChampionRule,
+    /// A champion older than this many days is evaluated again.
+    pub champion_age_days_max: f64,
+    /// Hours a roster stays fresh.
+    pub roster_valid_hours: f64,
 }
 
 /// The encoder that all coins share.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EncoderPlan {
     /// How codes are made.
     pub kind: EncoderKind,
@@ -82,17 +99,11 @@ impl EngineConfig {
     /// Whether positions of a market are hedged with the market basket. `auto` hedges relative
     /// labels on perpetuals; spot is never hedged, because it cannot be sold short.
     pub fn hedged(&self, market: Market) -> bool {
-        match (self.trading.book, market) {
+        match (self.book, market) {
             (_, Market::Spot) | (Book::Outright, _) => false,
             (Book::Hedged, Market::Perp) => true,
-            (Book::Auto, Market::Perp) => self.labels.kind == LabelKind::Relative,
+            (Book::Auto, Market::Perp) => self.label.kind == LabelKind::Relative,
         }
-    }
-
-    /// Bars left out around test spans: the label's window, or the embargo if that is longer.
-    pub fn embargo_bars(&self) -> usize {
-        let window = (self.labels.horizon_bars + self.labels.entry_lag_bars) as usize;
-        window.max((self.walk_forward.embargo_days * self.bar.bars_per_day()).ceil() as usize)
     }
 }
 
@@ -113,48 +124,109 @@ pub fn mean(effective: &Effective, config_id: String, cores: usize) -> Result<En
             }
         }
         if problems.is_empty() {
-            return Ok(assemble(written, config_id, bar, cores));
+            return Ok(assemble(written.clone(), config_id, bar, cores));
         }
     }
     Err(problems)
 }
 
-fn assemble(written: &Written, config_id: String, bar: Timeframe, cores: usize) -> EngineConfig {
-    let w = written.clone();
-    let encoder = w.engine.shared_encoder;
-    let mut components: Vec<usize> = encoder.smaller_components.iter().map(|&k| k as usize).collect();
-    components.retain(|&k| k < encoder.n_components as usize);
-    components.push(encoder.n_components as usize);
-    components.sort_unstable();
-    components.dedup();
+fn assemble(w: Written, config_id: String, bar: Timeframe, cores: usize) -> EngineConfig {
     EngineConfig {
         config_id,
         seed: Seed(w.seed),
         target_symbols: w.engine.target_symbols as usize,
         start_with_symbols: w.engine.start_with_symbols as usize,
         workers: w.engine.parallel_tasks.map_or(cores.max(1), |n| n as usize),
-        encoder: encoder.enabled.then_some(EncoderPlan {
-            kind: encoder.r#type,
-            components,
-            refit_days: encoder.refit_days,
-        }),
+        encoder: w.engine.shared_encoder.enabled.then(|| encoder(&w.engine.shared_encoder)),
         bar,
         market: match w.data.market {
             MarketWord::Spot => Market::Spot,
             MarketWord::Perp => Market::Perp,
         },
-        gates: w.gates,
-        features: w.features,
-        labels: w.labels,
-        walk_forward: w.walk_forward,
-        heads: w.heads,
+        gates: gates(&w.gates),
+        label: LabelSpec {
+            kind: match w.labels.kind {
+                written::LabelKind::Raw => LabelKind::Raw,
+                written::LabelKind::Scaled => LabelKind::Scaled,
+                written::LabelKind::Relative => LabelKind::Relative,
+            },
+            horizon_bars: w.labels.horizon_bars as usize,
+            entry_lag_bars: w.labels.entry_lag_bars as usize,
+            sigma_half_life_bars: w.labels.sigma_half_life_bars,
+            clip: w.labels.clip,
+        },
+        research_horizons_bars: w.labels.research_horizons_bars.iter().map(|&bars| bars as usize).collect(),
+        walk_forward: WalkForward {
+            folds: w.walk_forward.folds as usize,
+            fold_days: w.walk_forward.fold_days,
+            embargo_days: w.walk_forward.embargo_days,
+            inner_days: w.walk_forward.inner_validation_days,
+        },
+        lambda_grid: w.heads.lambda_grid,
+        tau_grid: w.heads.tau_grid,
         costs: w.costs,
-        trading: w.trading,
+        entry_k_grid: w.trading.entry_k_grid,
+        exit_band: w.trading.exit_band,
+        book: w.trading.book,
+        universe_enter_share: w.trading.universe_enter_share,
+        universe_leave_share: w.trading.universe_leave_share,
         metrics: w.metrics,
-        trade_ok: w.trade_ok,
+        trade_gates: TradeGates {
+            net_pnl_pct_min: w.trade_ok.net_pnl_pct_min,
+            sample_size_min: w.trade_ok.sample_size_min as usize,
+            long_horizon_trades_min: w.trade_ok.long_horizon_trades_min as usize,
+            long_horizon_active_days_min: w.trade_ok.long_horizon_active_days_min as usize,
+            sharpe_min: w.trade_ok.sharpe_min,
+            hit_rate_min: w.trade_ok.hit_rate_min,
+            max_drawdown_pct_max: w.trade_ok.max_drawdown_pct_max,
+            false_discovery_rate: w.trade_ok.fdr,
+            oos_days_min: w.trade_ok.oos_days_min,
+        },
+        placebos: w.trade_ok.placebos as usize,
         canaries: w.canaries,
-        champion: w.champion,
-        ranking: w.ranking,
+        champion: ChampionRule {
+            sharpe_gain_min: w.champion.sharpe_gain_min,
+            net_gain_pct_min: w.champion.net_gain_pct_min,
+            drawdown_slack_pct: w.champion.drawdown_slack_pct,
+            common_days_min: w.champion.common_days_min as usize,
+            false_discovery_rate: w.champion.fdr,
+        },
+        champion_age_days_max: w.champion.age_days_max,
+        roster_valid_hours: w.roster.valid_hours,
+    }
+}
+
+fn encoder(encoder: &written::SharedEncoder) -> EncoderPlan {
+    let largest = encoder.n_components as usize;
+    let mut components: Vec<usize> = encoder.smaller_components.iter().map(|&k| k as usize).collect();
+    components.retain(|&k| k < largest);
+    components.push(largest);
+    let kind = match encoder.r#type {
+        written::EncoderKind::Pca => EncoderKind::Pca,
+    };
+    EncoderPlan { kind, components, refit_days: encoder.refit_days }
+}
+
+fn gates(gates: &written::Gates) -> GateLimits {
+    GateLimits {
+        history_days_min: gates.history_days_min,
+        trade_history_days_min: gates.trade_history_days_min,
+        coverage_min: gates.coverage_min,
+        missing_run_hours_max: gates.missing_run_hours_max,
+        zero_volume_share_max: gates.zero_volume_share_max,
+        flat_share_max: gates.flat_share_max,
+        adv_usd_min: gates.adv_usd_min,
+        spread_bps_max: gates.spread_bps_max,
+        trade_spread_bps_max: gates.trade_spread_bps_max,
+        bad_rows_share_max: gates.bad_rows_share_max,
+        wick_share_max: gates.wick_share_max,
+        gap_log_return_max: gates.gap_log_return_max,
+        close_variation_min: gates.close_variation_min,
+        realised_vol_pct_min: gates.realised_vol_pct_min,
+        stale_bars_max: gates.stale_bars_max as i64,
+        dead_tail_hours_max: gates.dead_tail_hours_max,
+        off_grid_share_max: gates.off_grid_share_max,
+        contradictory_share_max: gates.contradictory_share_max,
     }
 }
 
@@ -188,65 +260,43 @@ fn out_of_range(effective: &Effective) -> Vec<Problem> {
 /// not.
 fn rules(w: &Written, bar: Timeframe) -> Vec<(&'static str, bool, String)> {
     let bars = |days: f64| days * bar.bars_per_day();
-    let (engine, labels, walk) = (&w.engine, &w.labels, &w.walk_forward);
-    let window = (labels.horizon_bars + labels.entry_lag_bars) as f64;
+    let walk = &w.walk_forward;
+    let window = (w.labels.horizon_bars + w.labels.entry_lag_bars) as f64;
     let oos_days = walk.folds as f64 * walk.fold_days;
-    let weights = w.ranking.net_weight + w.ranking.cost_weight + w.ranking.volume_weight;
+    let at_most = |path: &'static str, value: f64, other: &str, limit: f64| {
+        (path, value <= limit, format!("{path} is {value}, expected at most {other} ({limit})"))
+    };
+    let longer_than_a_label = |path: &'static str, days: f64| {
+        let found = format!("{path} is {days} ({:.0} bars)", bars(days));
+        (path, bars(days) > window, format!("{found}, expected more than one label window ({window} bars)"))
+    };
     vec![
-        (
+        at_most(
             "engine.start_with_symbols",
-            engine.start_with_symbols <= engine.target_symbols,
-            format!(
-                "engine.start_with_symbols is {}, expected at most engine.target_symbols ({})",
-                engine.start_with_symbols, engine.target_symbols
-            ),
+            w.engine.start_with_symbols as f64,
+            "engine.target_symbols",
+            w.engine.target_symbols as f64,
         ),
-        (
-            "features.block_rows",
-            w.features.block_rows.is_multiple_of(labels.horizon_bars),
-            format!(
-                "features.block_rows is {}, expected a multiple of labels.horizon_bars ({}) so that blocks and labels end together",
-                w.features.block_rows, labels.horizon_bars
-            ),
+        longer_than_a_label("walk_forward.fold_days", walk.fold_days),
+        longer_than_a_label("walk_forward.inner_validation_days", walk.inner_validation_days),
+        at_most("trade_ok.oos_days_min", w.trade_ok.oos_days_min, "the days that walk_forward tests", oos_days),
+        at_most(
+            "champion.common_days_min",
+            w.champion.common_days_min as f64,
+            "the days that walk_forward tests",
+            oos_days,
         ),
-        (
-            "walk_forward.fold_days",
-            bars(walk.fold_days) > window,
-            format!(
-                "walk_forward.fold_days is {} ({:.0} bars), expected more than one label window ({window} bars)",
-                walk.fold_days,
-                bars(walk.fold_days)
-            ),
+        at_most(
+            "gates.history_days_min",
+            w.gates.history_days_min,
+            "gates.trade_history_days_min",
+            w.gates.trade_history_days_min,
         ),
-        (
-            "walk_forward.inner_validation_days",
-            bars(walk.inner_validation_days) > window,
-            format!(
-                "walk_forward.inner_validation_days is {} ({:.0} bars), expected more than one label window ({window} bars)",
-                walk.inner_validation_days,
-                bars(walk.inner_validation_days)
-            ),
-        ),
-        (
-            "walk_forward.train_days_max",
-            walk.train_days_max.is_none_or(|days| days > walk.inner_validation_days + 2.0 * walk.embargo_days),
-            "walk_forward.train_days_max leaves no training days before inner validation and embargo".to_owned(),
-        ),
-        (
-            "gates.oos_days_min",
-            oos_days >= w.gates.oos_days_min,
-            format!(
-                "gates.oos_days_min is {}, expected at most the {oos_days} days that walk_forward tests, or no coin is ever ranked",
-                w.gates.oos_days_min
-            ),
-        ),
-        (
-            "gates.spread_bps_trade_max",
-            w.gates.spread_bps_trade_max <= w.gates.spread_bps_train_max,
-            format!(
-                "gates.spread_bps_trade_max is {}, expected at most gates.spread_bps_train_max ({})",
-                w.gates.spread_bps_trade_max, w.gates.spread_bps_train_max
-            ),
+        at_most(
+            "gates.trade_spread_bps_max",
+            w.gates.trade_spread_bps_max,
+            "gates.spread_bps_max",
+            w.gates.spread_bps_max,
         ),
         (
             "trading.universe_leave_share",
@@ -259,20 +309,14 @@ fn rules(w: &Written, bar: Timeframe) -> Vec<(&'static str, bool, String)> {
         (
             "trading.book",
             !(w.trading.book == Book::Hedged && w.data.market == MarketWord::Spot),
-            "trading.book is hedged and data.market is spot, expected auto or outright: spot cannot be sold short".to_owned(),
+            "trading.book is hedged and data.market is spot, expected auto or outright: spot cannot be sold short"
+                .to_owned(),
         ),
-        (
+        at_most(
             "canaries.planted_found_min",
-            w.canaries.planted_found_min <= w.canaries.planted,
-            format!(
-                "canaries.planted_found_min is {}, expected at most canaries.planted ({})",
-                w.canaries.planted_found_min, w.canaries.planted
-            ),
-        ),
-        (
-            "ranking.net_weight",
-            (weights - 1.0).abs() < 1e-9,
-            format!("the three weights of ranking add up to {weights}, expected 1"),
+            w.canaries.planted_found_min as f64,
+            "canaries.planted",
+            w.canaries.planted as f64,
         ),
     ]
 }

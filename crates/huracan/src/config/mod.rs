@@ -108,7 +108,7 @@ mod tests {
         assert_eq!((config.bar, config.market), (Timeframe::H1, Market::Perp));
         assert_eq!(config.encoder.as_ref().unwrap().components, vec![10, 20, 50]);
         assert!(config.hedged(Market::Perp) && !config.hedged(Market::Spot));
-        assert_eq!(config.embargo_bars(), 120);
+        assert_eq!(config.label.window_bars(), 25);
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn an_unknown_word_lists_the_words_there_are() {
         let error = file("engine: {shared_encoder: {type: pcs}}").unwrap_err();
-        assert!(error.to_string().contains("`pca`, `rrr`, `autoencoder`"), "{error}");
+        assert!(error.to_string().contains("expected `pca`"), "{error}");
     }
 
     #[test]
@@ -184,19 +184,28 @@ mod tests {
             assert!(error.problems[0].message.starts_with(start), "{error}");
         };
         check("engine: {start_with_symbols: 500}", "engine.start_with_symbols is 500");
-        check("features: {block_rows: 70}", "features.block_rows is 70");
+        let short = "labels: {horizon_bars: 36}\nwalk_forward: {fold_days: 1.5, folds: 60}";
         check(
-            "labels: {horizon_bars: 36}\nwalk_forward: {fold_days: 1.5, folds: 60}",
-            "walk_forward.fold_days",
+            short,
+            "walk_forward.fold_days is 1.5 (36 bars), expected more than one label window (37 bars)",
         );
         check("walk_forward: {inner_validation_days: 1}", "walk_forward.inner_validation_days");
-        check("walk_forward: {train_days_max: 35}", "walk_forward.train_days_max");
-        check("walk_forward: {folds: 2}", "gates.oos_days_min is 85");
-        check("gates: {spread_bps_trade_max: 60}", "gates.spread_bps_trade_max is 60");
+        check("walk_forward: {folds: 2}", "trade_ok.oos_days_min is 85, expected at most the days");
+        check("champion: {common_days_min: 151}", "champion.common_days_min is 151");
+        check("gates: {history_days_min: 150}", "gates.history_days_min is 150");
+        check("gates: {trade_spread_bps_max: 60}", "gates.trade_spread_bps_max is 60");
         check("trading: {universe_leave_share: 0.1}", "trading.universe_leave_share");
         check("trading: {book: hedged}\ndata: {market: spot}", "trading.book is hedged");
         check("canaries: {planted: 6}", "canaries.planted_found_min is 7");
-        check("ranking: {net_weight: 0.6}", "the three weights");
+    }
+
+    #[test]
+    fn the_defaults_are_the_cores_own() {
+        use huracan_core::choose::{champion::ChampionRule, trade_ok::TradeGates};
+        let config = load(&Sources::default(), 1).unwrap().config;
+        assert_eq!(config.gates, huracan_core::gates::GateLimits::default());
+        assert_eq!(config.trade_gates, TradeGates::default());
+        assert_eq!(config.champion, ChampionRule::default());
     }
 
     #[test]
@@ -223,7 +232,7 @@ mod tests {
         let loaded = load(&sources, 9).unwrap();
         assert_eq!(loaded.config.seed.0, 2);
         assert_eq!((loaded.config.target_symbols, loaded.config.workers), (200, 3));
-        assert_eq!(loaded.config.heads.lambda_grid, vec![1.0, 10.0]);
+        assert_eq!(loaded.config.lambda_grid, vec![1.0, 10.0]);
         let origin = |path: &str| loaded.effective.origins[path].to_string();
         assert_eq!(origin("seed"), "h.yaml:1:7");
         assert_eq!(origin("engine.target_symbols"), "HURACAN__ENGINE__TARGET_SYMBOLS");

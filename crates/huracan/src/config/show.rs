@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_reads_back_as_the_same_configuration() {
-        let file = ("a.yaml", "seed: 9\nheads: {lambda_grid: [1, 2]}\nwalk_forward: {train_days_max: 200}\n");
+        let file = ("a.yaml", "seed: 9\nheads: {lambda_grid: [1, 2]}\nengine: {parallel_tasks: 3}\n");
         let first = load(&Sources { file: Some(file), ..Sources::default() }, 2).unwrap();
         let shown = super::yaml(&first);
         assert!(shown.contains("# a.yaml:1:7"), "{shown}");

@@ -2,8 +2,8 @@
 //!
 //! What lives here: one struct a group, one documented field a key, one `Default` a group. The
 //! documentation of a field is the description in the JSON Schema. What does not: limits
-//! ([`super::ranges`]) and what the values mean together ([`super::meant`]). Groups that hold
-//! only numbers mean what they say and are handed on as they are.
+//! ([`super::ranges`]), what the values mean together ([`super::meant`]), and constants of the
+//! method, which are no settings.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,10 +35,8 @@ groups! {
         engine: Engine = Engine::default(),
         /// The candles a run reads.
         data: Data = Data::default(),
-        /// What a coin must show before it may be trained or ranked.
+        /// What a coin must show before it may be trained or traded.
         gates: Gates = Gates::default(),
-        /// How features are made comparable and summed up.
-        features: Features = Features::default(),
         /// What the heads learn to predict.
         labels: Labels = Labels::default(),
         /// How history is cut into training and test spans.
@@ -57,8 +55,8 @@ groups! {
         canaries: Canaries = Canaries::default(),
         /// When a new model replaces the one in force.
         champion: Champion = Champion::default(),
-        /// How the roster is ordered and how long it stays fresh.
-        ranking: Ranking = Ranking::default(),
+        /// How long what is published stays fresh.
+        roster: Roster = Roster::default(),
     }
 
     /// How many coins, how many at once, and what they share.
@@ -95,12 +93,12 @@ groups! {
         market: MarketWord = MarketWord::Perp,
     }
 
-    /// What a coin must show before it may be trained or ranked.
+    /// What a coin must show before it may be trained or traded.
     Gates {
         /// Days of history a coin needs to be trained.
         history_days_min: f64 = 60.0,
-        /// Out-of-sample days a coin needs to be ranked.
-        oos_days_min: f64 = 85.0,
+        /// Days of history a coin needs to be traded: training and the out-of-sample span.
+        trade_history_days_min: f64 = 145.0,
         /// Share of expected bars that must be there, between listing and end.
         coverage_min: f64 = 0.95,
         /// The longest run of missing bars, in hours.
@@ -110,31 +108,30 @@ groups! {
         /// Share of bars with high = low over the last 30 days.
         flat_share_max: f64 = 0.10,
         /// Median daily quote volume over the last 30 days, in the quote currency.
-        quote_volume_usd_min: f64 = 1_000_000.0,
+        adv_usd_min: f64 = 1_000_000.0,
         /// The widest median estimated spread a coin may have to be trained.
-        spread_bps_train_max: f64 = 50.0,
+        spread_bps_max: f64 = 50.0,
         /// The widest median estimated spread a coin may have to be traded.
-        spread_bps_trade_max: f64 = 25.0,
+        trade_spread_bps_max: f64 = 25.0,
+        /// Share of rows dropped for bad prices or inconsistent high and low.
+        bad_rows_share_max: f64 = 0.001,
+        /// Share of bars with a wick beyond a factor of two.
+        wick_share_max: f64 = 0.005,
+        /// A log-return across a missing run beyond this is another coin under the same name.
+        gap_log_return_max: f64 = 1.5,
         /// Standard deviation over mean of the close; below it a coin counts as pegged.
         close_variation_min: f64 = 0.001,
         /// Annualised realised volatility over 30 days, percent; below it a coin counts as pegged.
-        realised_volatility_pct_min: f64 = 5.0,
-        /// A log-return beyond this across a long missing run is another coin under the same name.
-        relisting_log_return: f64 = 1.5,
-        /// How long, in hours, a missing run is for that rule.
-        relisting_gap_hours: f64 = 24.0,
-        /// A log-return beyond this many MAD-sigmas, with a new volume regime, is a redenomination.
-        redenomination_sigmas: f64 = 12.0,
+        realised_vol_pct_min: f64 = 5.0,
         /// How many bars the last bar may be older than the run's `until`.
         stale_bars_max: u64 = 3,
-    }
-
-    /// How features are made comparable and summed up.
-    Features {
-        /// Standardised features are cut off here. Part of the encoder's identity.
-        winsor_sigmas: f64 = 6.0,
-        /// Rows of one block of sufficient statistics; a multiple of `labels.horizon_bars`.
-        block_rows: u64 = 72,
+        /// The longest stretch at the end without volume or movement, in hours.
+        dead_tail_hours_max: f64 = 24.0,
+        /// Share of rows off the grid beyond which the source must be of another bar.
+        off_grid_share_max: f64 = 0.01,
+        /// Share of rows that contradict another row of the same bar, beyond which two sources
+        /// must be mixed under one name.
+        contradictory_share_max: f64 = 0.01,
     }
 
     /// What the heads learn to predict.
@@ -147,8 +144,10 @@ groups! {
         entry_lag_bars: u64 = 1,
         /// Other horizons that are scored and reported, never traded.
         research_horizons_bars: Vec<u64> = vec![4, 12],
-        /// Scaled labels are cut off here.
-        clip_sigmas: f64 = 6.0,
+        /// Half-life of the volatility that scales a label, in bars.
+        sigma_half_life_bars: f64 = 72.0,
+        /// Scaled labels are cut off at this many sigmas.
+        clip: f64 = 6.0,
     }
 
     /// How history is cut into training and test spans.
@@ -157,12 +156,10 @@ groups! {
         folds: u64 = 5,
         /// Days of one test span.
         fold_days: f64 = 30.0,
-        /// Days left out on both sides of validation and test; never less than the label's window.
+        /// Days left out before validation and test; never less than the label's window.
         embargo_days: f64 = 5.0,
         /// Days at the end of training on which choices are made before the refit.
         inner_validation_days: f64 = 30.0,
-        /// Days of training before each test; null uses all history there is (expanding).
-        train_days_max: Option<f64> = None,
     }
 
     /// The penalties that compete in inner validation.
@@ -176,10 +173,10 @@ groups! {
     /// What a trade costs.
     Costs {
         /// Fees of perpetual futures.
-        perp: Fees = Fees { taker_fee_bps: 5.0, maker_fee_bps: 2.0 },
+        perp: Fees = Fees { taker_bps: 5.0, maker_bps: 2.0 },
         /// Fees of spot.
         spot: Fees = Fees::default(),
-        /// Funding paid by a long perpetual position for each 8 hours, where no history is given.
+        /// Funding paid by a position for each 8 hours it is held, where no history is given.
         funding_bps_per_8h: f64 = 1.0,
         /// The order size slippage is stated for, in the quote currency.
         reference_order_usd: f64 = 1_000.0,
@@ -187,22 +184,16 @@ groups! {
         lookback_days: f64 = 30.0,
         /// Days after which cost estimates expire.
         refit_days: f64 = 7.0,
-        /// No spread is believed to be smaller than this.
-        spread_floor_bps: f64 = 0.5,
-        /// Spread in ticks where no estimator is valid.
-        spread_fallback_ticks: f64 = 1.5,
         /// The coefficient of square-root impact where there are no fills to learn it from.
-        impact_coefficient: f64 = 0.7,
-        /// Fills needed before slippage is learned from them.
-        fills_min: u64 = 30,
+        impact: f64 = 0.7,
     }
 
     /// Fees of one market, one side.
     Fees {
         /// Fee of an order that takes liquidity.
-        taker_fee_bps: f64 = 10.0,
+        taker_bps: f64 = 10.0,
         /// Fee of an order that gives liquidity; negative is a rebate.
-        maker_fee_bps: f64 = 10.0,
+        maker_bps: f64 = 10.0,
     }
 
     /// How a score becomes a position.
@@ -237,11 +228,9 @@ groups! {
         net_pnl_pct_min: f64 = 0.0,
         /// Out-of-sample trades must exceed this.
         sample_size_min: u64 = 100,
-        /// From this horizon on the two rules below replace `sample_size_min`.
-        long_horizon_bars: u64 = 24,
-        /// Trades needed at long horizons.
+        /// For horizons of a day and longer this many trades are enough …
         long_horizon_trades_min: u64 = 30,
-        /// Days with a position needed at long horizons.
+        /// … when they make at least this many days with a position.
         long_horizon_active_days_min: u64 = 60,
         /// Annualised Sharpe ratio of daily net returns must exceed this.
         sharpe_min: f64 = 0.5,
@@ -249,6 +238,8 @@ groups! {
         hit_rate_min: f64 = 0.45,
         /// Drawdown of the net curve must stay below this.
         max_drawdown_pct_max: f64 = 20.0,
+        /// Out-of-sample days a coin needs.
+        oos_days_min: f64 = 85.0,
         /// False discovery rate over the run's coins (Benjamini and Hochberg).
         fdr: f64 = 0.10,
         /// Sign-flip placebos the whole universe must beat, every one.
@@ -261,8 +252,6 @@ groups! {
         noise: u64 = 20,
         /// Coins with a planted edge.
         planted: u64 = 10,
-        /// Correlation of the planted edge with the label.
-        planted_correlation: f64 = 0.25,
         /// Planted coins that must be found, or publication stops.
         planted_found_min: u64 = 7,
     }
@@ -272,29 +261,19 @@ groups! {
         /// Gain in Sharpe that suffices when net profit is not worse.
         sharpe_gain_min: f64 = 0.1,
         /// Gain in net profit, in points of percent, that suffices when Sharpe is not worse.
-        net_pnl_pct_gain_min: f64 = 0.5,
-        /// Trades a candidate needs.
-        sample_size_min: u64 = 100,
+        net_gain_pct_min: f64 = 0.5,
         /// How many points of drawdown a candidate may be worse.
-        max_drawdown_pct_slack: f64 = 1.0,
-        /// Confidence of the lower bound of the paired daily net difference.
-        confidence: f64 = 0.90,
+        drawdown_slack_pct: f64 = 1.0,
+        /// Days on which both must have been judged.
+        common_days_min: u64 = 60,
         /// False discovery rate over the run's promotions.
         fdr: f64 = 0.10,
         /// A champion older than this is evaluated again.
         age_days_max: f64 = 30.0,
     }
 
-    /// How the roster is ordered and how long it stays fresh. The three weights add up to 1.
-    Ranking {
-        /// Weight of the percentile of shrunk recent net.
-        net_weight: f64 = 0.5,
-        /// Weight of the percentile of low round-trip cost.
-        cost_weight: f64 = 0.3,
-        /// Weight of the percentile of log daily volume.
-        volume_weight: f64 = 0.2,
-        /// Recent net is pulled to zero with the weight of this many trades.
-        net_prior_trades: f64 = 20.0,
+    /// How long what is published stays fresh.
+    Roster {
         /// Hours after which a roster is no longer fresh.
         valid_hours: f64 = 48.0,
     }
@@ -316,10 +295,6 @@ words! {
     EncoderKind {
         /// Principal components of the pooled correlation matrix.
         Pca,
-        /// Reduced-rank regression of pooled labels on features.
-        Rrr,
-        /// A denoising autoencoder.
-        Autoencoder,
     }
 
     /// A market, as written.

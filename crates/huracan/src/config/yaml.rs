@@ -65,7 +65,8 @@ pub fn read(text: &str) -> Result<Tree, YamlError> {
         let at = plain.location().map(position);
         let rendered = plain.to_string();
         let first = rendered.lines().next().unwrap_or("not YAML");
-        let message = first.split(" at line ").next().unwrap_or(first);
+        // What the reader advises next is meant for programs.
+        let message = first.split("; use from_").next().unwrap_or(first);
         YamlError { at, duplicate, message: message.trim_start_matches("error: ").to_owned() }
     })
 }
