@@ -129,9 +129,6 @@ groups! {
         dead_tail_hours_max: f64 = 24.0,
         /// Share of rows off the grid beyond which the source must be of another bar.
         off_grid_share_max: f64 = 0.01,
-        /// Share of rows that contradict another row of the same bar, beyond which two sources
-        /// must be mixed under one name.
-        contradictory_share_max: f64 = 0.01,
     }
 
     /// What the heads learn to predict.
