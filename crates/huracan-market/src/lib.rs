@@ -1,1 +1,3 @@
 //! market
+
+pub mod binance;
