@@ -7,9 +7,9 @@ use crate::failure::{Exit, Failure};
 use crate::table::{Align, Table, count, figure};
 use crate::wiring::{self, Session};
 use clap::{Args, Subcommand};
-use huracan_core::words::UtcMs;
+use huracan_core::words::{Symbol, UtcMs};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// What to do with candles.
@@ -92,7 +92,7 @@ pub struct FetchArgs {
     /// Base URL of the archive [default: the exchange's]
     #[arg(long, value_name = "URL")]
     pub archive_url: Option<String>,
-    /// Base URL of the REST API of the symbols' market [default: the exchange's]
+    /// Base URL of the REST API, spot and perpetual [default: the exchange's]
     #[arg(long, value_name = "URL")]
     pub rest_url: Option<String>,
     /// Flags that are settings.
@@ -107,6 +107,19 @@ pub struct CheckRequest {
     pub candles: PathBuf,
     /// Judge as of then; `None` is the end of the data.
     pub until: Option<UtcMs>,
+}
+
+/// One gate that a coin does not pass.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Reason {
+    /// Stable code.
+    pub code: String,
+    /// What was found: a number in the gate's unit, or a text.
+    pub found: Value,
+    /// What is asked for.
+    pub limit: Value,
+    /// The sentence for people.
+    pub text: String,
 }
 
 /// One series as found, and what the gates say.
@@ -128,10 +141,10 @@ pub struct CheckedCandles {
     pub missing_run_hours: Option<f64>,
     /// Median daily quote volume over 30 days, quote currency.
     pub adv_usd: Option<f64>,
-    /// Codes of the gates that keep it from being trained.
-    pub train_reasons: Vec<String>,
-    /// Codes of the gates that keep it from being traded.
-    pub trade_reasons: Vec<String>,
+    /// Gates that keep it from being trained.
+    pub train_reasons: Vec<Reason>,
+    /// Gates that keep it from being traded only.
+    pub trade_reasons: Vec<Reason>,
     /// What was repaired or should be known.
     pub warnings: Vec<String>,
     /// Why nothing could be read, where that is so.
@@ -165,8 +178,8 @@ pub struct Imported {
 /// What `data fetch` downloads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FetchRequest {
-    /// The coins; never [`Universe::Staged`].
-    pub universe: Universe,
+    /// The coins.
+    pub symbols: Vec<Symbol>,
     /// First time wanted.
     pub from: UtcMs,
     /// Time to stop before; `None` is now.
@@ -177,7 +190,7 @@ pub struct FetchRequest {
     pub parallel: usize,
     /// Base URL of the archive; `None` is the exchange's.
     pub archive_url: Option<String>,
-    /// Base URL of the REST API; `None` is the exchange's.
+    /// Base URL of the REST API, spot and perpetual; `None` is the exchange's.
     pub rest_url: Option<String>,
 }
 
@@ -196,6 +209,8 @@ pub struct Fetched {
     pub rest_rows: u64,
     /// Bytes downloaded.
     pub bytes: u64,
+    /// Requests that had to be sent again.
+    pub retries: u64,
     /// What could not be downloaded.
     pub errors: Vec<String>,
 }
@@ -227,13 +242,12 @@ pub fn run(
                 let message = format!("--until must be after --from ({})", args.from);
                 return Err(Failure::new(Exit::Usage, "empty_span", message));
             }
-            let universe = args.symbols.resolve(config.market)?;
-            if !matches!(universe, Universe::Named(_)) {
+            let Universe::Named(symbols) = args.symbols.resolve(config.market)? else {
                 let message = "data fetch wants symbols by name, expected a list or @FILE";
                 return Err(Failure::new(Exit::Usage, "symbols_by_name", message));
-            }
+            };
             let request = FetchRequest {
-                universe,
+                symbols,
                 from: args.from,
                 until: args.until,
                 into: args.into.clone(),
@@ -289,9 +303,13 @@ fn verdict(row: &CheckedCandles) -> String {
     if let Some(error) = &row.error {
         return format!("unreadable: {error}");
     }
+    let codes = |reasons: &[Reason]| {
+        let codes: Vec<&str> = reasons.iter().map(|reason| reason.code.as_str()).collect();
+        codes.join(", ")
+    };
     let mut text = match (row.train_reasons.is_empty(), row.trade_reasons.is_empty()) {
-        (false, _) => format!("skip: {}", row.train_reasons.join(", ")),
-        (true, false) => format!("shadow: {}", row.trade_reasons.join(", ")),
+        (false, _) => format!("skip: {}", codes(&row.train_reasons)),
+        (true, false) => format!("shadow: {}", codes(&row.trade_reasons)),
         (true, true) => "ok".to_owned(),
     };
     if !row.warnings.is_empty() {
@@ -362,7 +380,13 @@ mod tests {
     use super::*;
 
     fn series(train: &[&str], trade: &[&str], error: Option<&str>) -> CheckedCandles {
-        let own = |codes: &[&str]| codes.iter().map(|&code| code.to_owned()).collect();
+        let reason = |code: &&str| Reason {
+            code: (*code).to_owned(),
+            found: json!(1),
+            limit: json!(0),
+            text: (*code).to_owned(),
+        };
+        let own = |codes: &[&str]| codes.iter().map(reason).collect();
         CheckedCandles {
             symbol: "BTCUSDT.P".into(),
             bar: Some("1h".into()),
@@ -406,6 +430,7 @@ mod tests {
             not_published: 0,
             rest_rows: 0,
             bytes: 0,
+            retries: 0,
             errors: vec!["checksum".into()],
         };
         assert_eq!(fetched(&[row], None).exit, Exit::Network);

@@ -1,7 +1,6 @@
 //! `huracan features`: the table of features.
 
 use super::{Output, World};
-use crate::failure::Failure;
 use crate::table::{Align, Table};
 use crate::wiring;
 use serde::Serialize;
@@ -18,16 +17,15 @@ pub struct FeatureRow {
     pub lookback_bars: u64,
     /// Unit of its value.
     pub unit: String,
-    /// What it measures, with its source.
+    /// What it measures.
     pub what: String,
+    /// Where the definition comes from.
+    pub source: String,
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// None once the table is compiled in.
-pub fn run(world: &World) -> Result<Output, Failure> {
-    let rows = wiring::features()?;
+pub fn run(world: &World) -> Output {
+    let rows = wiring::features();
     let columns = [
         ("name", Align::Left),
         ("family", Align::Left),
@@ -46,5 +44,5 @@ pub fn run(world: &World) -> Result<Output, Failure> {
         ]);
     }
     let text = format!("{}\n{} features\n", table.render(world.width), rows.len());
-    Ok(Output::ok(text, json!({"schema": "huracan-cli-features/1", "features": rows})))
+    Output::ok(text, json!({"schema": "huracan-cli-features/1", "features": rows}))
 }

@@ -168,7 +168,7 @@ pub fn run(cli: Cli, world: &World) -> Result<Output, Failure> {
         Command::Why(args) => why::run(args, global, world),
         Command::Verify(args) => verify::run(args, global, world, &session()?),
         Command::Data(command) => data::run(command, global, world, &session()?),
-        Command::Features => features::run(world),
+        Command::Features => Ok(features::run(world)),
         Command::Config(command) => config::run(command, global, world),
         Command::Doctor(args) => doctor::run(args, global, world),
         Command::ExitCodes => Ok(exit_codes()),

@@ -117,6 +117,23 @@ fn the_doctor_finds_a_good_machine_good_and_a_bad_store_bad() {
 }
 
 #[test]
+fn the_table_of_features_is_listed_with_sources() {
+    let rows = huracan(&["features", "--json"]).json()["features"].as_array().unwrap().clone();
+    assert!(rows.len() >= 90, "{} features", rows.len());
+    let told = |row: &serde_json::Value| ["name", "family", "unit", "what"].iter().all(|key| row[*key] != "");
+    assert!(rows.iter().all(told));
+    assert_eq!(huracan(&["features"]).out.lines().count(), rows.len() + 3);
+}
+
+#[test]
+fn a_plan_that_cannot_be_fetched_is_a_usage_error() {
+    let span = ["--from", "2025-01-01", "--until", "2025-01-02", "--archive-url", "ftp://x"];
+    let command = ["data", "fetch", "--symbols", "BTCUSDT", "--json"];
+    let bad_url = huracan(&[&command[..], &span[..]].concat());
+    assert_eq!((bad_url.code, &bad_url.json()["error"]["code"]), (2, &json!("bad_plan")));
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_failure() {
     use std::process::{Command, Stdio};
     let mut child = Command::new(env!("CARGO_BIN_EXE_huracan"))
