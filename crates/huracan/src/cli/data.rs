@@ -356,7 +356,7 @@ fn fetched(rows: &[Fetched], width: Option<usize>) -> Output {
         ("not published", Right),
         ("rest rows", Right),
         ("bytes", Right),
-        ("errors", Left),
+        ("errors", Right),
     ]);
     for row in rows {
         table.row([
@@ -366,11 +366,17 @@ fn fetched(rows: &[Fetched], width: Option<usize>) -> Output {
             row.not_published.to_string(),
             count(row.rest_rows),
             count(row.bytes),
-            row.errors.join("; "),
+            row.errors.len().to_string(),
         ]);
     }
     let failed = rows.iter().filter(|row| !row.errors.is_empty()).count();
-    let text = format!("{}\n{} symbols fetched, {failed} incomplete\n", table.render(width), rows.len());
+    let mut text =
+        format!("{}\n{} symbols asked for, {failed} incomplete\n", table.render(width), rows.len());
+    for row in rows {
+        for error in &row.errors {
+            text.push_str(&format!("  {}: {error}\n", row.symbol));
+        }
+    }
     let exit = if failed > 0 { Exit::Network } else { Exit::Ok };
     Output { exit, text, json: json!({"schema": "huracan-cli-data-fetch/1", "symbols": rows}) }
 }
