@@ -43,27 +43,40 @@ pub struct SharingGain {
 /// Two-sided HAC tests with `lag_days`, Benjamini–Hochberg at `rate` over the coins that differ at
 /// all. Bootstrap seeds are children of `seed` by position.
 pub fn gains(differences: &[Vec<f64>], rate: f64, mean_block_days: f64, lag_days: usize, seed: Seed) -> Vec<SharingGain> {
+    let verdicts = verdicts(differences, rate, lag_days);
+    (0..differences.len())
+        .map(|i| {
+            let d = &differences[i];
+            let varies = d.iter().any(|v| *v != d[0]);
+            let resample = || stationary_means(d, mean_block_days, 400, seed.child("sharing", i as u64));
+            SharingGain {
+                mean_bps: if d.is_empty() { 0.0 } else { d.iter().sum::<f64>() / d.len() as f64 },
+                interval_bps: varies.then(|| percentile_interval(resample(), 0.90)).flatten(),
+                verdict: verdicts[i],
+            }
+        })
+        .collect()
+}
+
+/// Which coins sharing hurt, by the same test.
+pub fn hurt(differences: &[Vec<f64>], rate: f64, lag_days: usize) -> Vec<bool> {
+    verdicts(differences, rate, lag_days).into_iter().map(|v| v == SharingVerdict::Hurt).collect()
+}
+
+fn verdicts(differences: &[Vec<f64>], rate: f64, lag_days: usize) -> Vec<SharingVerdict> {
     let tests: Vec<_> =
         differences.iter().map(|d| newey_west_mean(d, lag_days, SmallSample::Student)).collect();
     let testable: Vec<usize> = (0..tests.len()).filter(|&i| tests[i].is_some()).collect();
     let two_sided = |i: &usize| tests[*i].map_or(1.0, |t| 2.0 * t.p_one_sided.min(1.0 - t.p_one_sided));
     let adjusted = benjamini_hochberg(&testable.iter().map(two_sided).collect::<Vec<_>>());
-    let mut q = vec![1.0; tests.len()];
-    testable.iter().zip(adjusted).for_each(|(&i, value)| q[i] = value);
-    (0..differences.len())
-        .map(|i| {
-            let d = &differences[i];
-            let mean = if d.is_empty() { 0.0 } else { d.iter().sum::<f64>() / d.len() as f64 };
-            let resample = || stationary_means(d, mean_block_days, 400, seed.child("sharing", i as u64));
-            let interval = tests[i].and_then(|_| percentile_interval(resample(), 0.90));
-            let verdict = match (q[i] <= rate, mean > 0.0) {
-                (true, true) => SharingVerdict::Helped,
-                (true, false) => SharingVerdict::Hurt,
-                (false, _) => SharingVerdict::Undecided,
-            };
-            SharingGain { mean_bps: mean, interval_bps: interval, verdict }
-        })
-        .collect()
+    let mut out = vec![SharingVerdict::Undecided; tests.len()];
+    for (&i, q) in testable.iter().zip(adjusted) {
+        let gained = tests[i].is_some_and(|t| t.mean > 0.0);
+        if q <= rate {
+            out[i] = if gained { SharingVerdict::Helped } else { SharingVerdict::Hurt };
+        }
+    }
+    out
 }
 
 #[cfg(test)]

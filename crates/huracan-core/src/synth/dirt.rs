@@ -157,12 +157,8 @@ fn silence(bars: &mut Bars, from: usize, until: usize) {
     for column in [&mut bars.open, &mut bars.high, &mut bars.low, &mut bars.close] {
         column[from..until].fill(price);
     }
-    let optional = [
-        &mut bars.quote_volume,
-        &mut bars.trades,
-        &mut bars.taker_buy_base,
-        &mut bars.taker_buy_quote,
-    ];
+    let optional =
+        [&mut bars.quote_volume, &mut bars.trades, &mut bars.taker_buy_base, &mut bars.taker_buy_quote];
     let volumes = optional.into_iter().flatten();
     std::iter::once(&mut bars.volume).chain(volumes).for_each(|c| c[from..until].fill(0.0));
 }

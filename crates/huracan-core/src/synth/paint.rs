@@ -4,8 +4,8 @@
 use super::MarketSpec;
 use super::shocks::{Shocks, Traits, draw, toss, uniform};
 use crate::series::Bars;
-use rand::rngs::StdRng;
 use rand::RngExt;
+use rand::rngs::StdRng;
 
 /// Trades that make a bar's open, high, low and close.
 const TRADES: usize = 8;

@@ -5,9 +5,9 @@
 //! volatility ratio. All have memories of two days and more at hourly bars, so that the edge
 //! survives an entry one bar late and is worth a round trip of costs.
 
+use super::MarketSpec;
 use super::factors::Factors;
 use super::shocks::{self, Shocks};
-use super::MarketSpec;
 use rand::RngExt;
 use std::collections::BTreeMap;
 
@@ -17,7 +17,8 @@ const WARM_UP: usize = 336;
 const VOL_SPAN: f64 = 96.0;
 /// Drift per bar, in standard deviations of the relative return, per unit of label correlation.
 /// With a signal of root-mean-square `s` that keeps a share `ρ` of itself over the 24 bars of the
-/// label, the label correlation is about `κ·√24·s·ρ`; measured over 240 coin-years.
+/// label, the label correlation is about `κ·√24·s·ρ`. The values below are measured: over 16
+/// shared and 8 private coins and 180 days the averages are 0.24 and 0.25 (tests).
 const SHARED_KAPPA: f64 = 0.42;
 const PRIVATE_KAPPA: f64 = 0.38;
 
@@ -114,9 +115,8 @@ impl Watch {
             return 0.0;
         }
         let sigma = self.variance.sqrt();
-        let momentum = |bars: usize| {
-            (self.path[now] - self.path[now - bars]) / (sigma * (bars as f64).sqrt())
-        };
+        let momentum =
+            |bars: usize| (self.path[now] - self.path[now - bars]) / (sigma * (bars as f64).sqrt());
         let mut z = 0.0;
         if rule.momentum_72 != 0.0 {
             z += rule.momentum_72 * momentum(72);

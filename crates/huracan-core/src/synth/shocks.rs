@@ -5,11 +5,11 @@
 //! and sizes of returns from another (`returns`): the independence the no-edge argument needs is
 //! visible in the code.
 
-use super::factors::{Factors, Role, bridge_scale};
 use super::MarketSpec;
+use super::factors::{Factors, Role, bridge_scale};
 use crate::words::Timeframe;
-use rand::rngs::StdRng;
 use rand::RngExt;
+use rand::rngs::StdRng;
 use rand_distr::{Distribution, StandardNormal};
 
 /// Own log-volatility: standard deviation and memory in days.
@@ -145,12 +145,7 @@ pub(super) fn traits(spec: &MarketSpec, role: Role, index: usize) -> Traits {
 }
 
 /// Draws a coin's bars before drift.
-pub(super) fn shocks(
-    spec: &MarketSpec,
-    factors: &Factors,
-    traits: &Traits,
-    index: usize,
-) -> Shocks {
+pub(super) fn shocks(spec: &MarketSpec, factors: &Factors, traits: &Traits, index: usize) -> Shocks {
     let bars = spec.bars();
     let mut scales = spec.seed.child("scales", index as u64).rng();
     let mut returns = spec.seed.child("returns", index as u64).rng();

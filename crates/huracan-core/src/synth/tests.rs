@@ -98,8 +98,7 @@ fn noise_coins_are_martingales_relative_to_the_market_and_planted_ones_are_not()
     let spec = spec();
     let panel = panel(&spec);
     let market = market_returns(&panel, spec.bars());
-    let mut noise = Vec::new();
-    let mut planted = Vec::new();
+    let (mut noise, mut drift, mut planted) = (Vec::new(), Vec::new(), Vec::new());
     let mut samples: Vec<Vec<([f64; 8], f64)>> = vec![Vec::new(); panel.coins.len()];
     for t in (400..spec.bars() - 26).step_by(25) {
         let labels = panel.labels(t);
@@ -118,22 +117,27 @@ fn noise_coins_are_martingales_relative_to_the_market_and_planted_ones_are_not()
         for k in 0..8 {
             // Means are zero by construction; subtracting sample means would bias momentum down.
             let products = || rows.iter().map(|(x, y)| x[k] * y);
-            let t = products().sum::<f64>() / products().map(|p| p * p).sum::<f64>().sqrt();
+            let sum = products().sum::<f64>();
+            let t = sum / products().map(|p| p * p).sum::<f64>().sqrt();
             match coin.truth.kind {
-                Kind::Noise => noise.push(t),
+                Kind::Noise => {
+                    noise.push(t.abs());
+                    drift.push(sum / (rows.len() as f64).sqrt());
+                }
                 Kind::PlantedShared if k == 5 => planted.push(t),
                 _ => {}
             }
         }
     }
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    let size = mean(&noise.iter().map(|t| t.abs()).collect::<Vec<_>>());
-    eprintln!("noise: {} t-values, mean |t| {size:.3}, mean {:.3}", noise.len(), mean(&noise));
-    eprintln!("planted: mean t {:.2}", mean(&planted));
-    // The mean of |t| of independent draws is √(2/π) = 0.798.
+    let (size, bias, found) = (mean(&noise), mean(&drift), mean(&planted));
+    eprintln!("noise: {} t-values, mean |t| {size:.3}, bias {bias:.3}", noise.len());
+    eprintln!("planted: mean t {found:.2}");
+    // The mean of |t| of independent draws is √(2/π) = 0.798. The bias is judged on the
+    // numerators: a t of a persistent predictor leans down even on a martingale (Dickey–Fuller).
     assert!((0.70..0.92).contains(&size), "mean |t| {size}");
-    assert!(mean(&noise).abs() < 0.15, "mean t {}", mean(&noise));
-    assert!(mean(&planted) > 1.5, "mean planted t {}", mean(&planted));
+    assert!(bias.abs() < 0.3, "bias {bias}");
+    assert!(found > 2.5, "mean planted t {found}");
 }
 
 #[test]
@@ -169,7 +173,8 @@ fn a_planted_drift_has_the_promised_correlation_with_its_label() {
     eprintln!("gain of following the sign: {:.1} bps per 24 bars", mean(&edge_bps));
     assert!((0.19..0.31).contains(&shared), "shared {shared}");
     assert!((0.19..0.31).contains(&private), "private {private}");
-    assert!(mean(&edge_bps) > 40.0, "worth {} bps before costs", mean(&edge_bps));
+    // A round trip is 12 to 25 bps on these coins.
+    assert!(mean(&edge_bps) > 65.0, "worth {} bps before costs", mean(&edge_bps));
 }
 
 #[test]
@@ -286,8 +291,7 @@ fn a_clean_coin_looks_like_a_coin() {
         values.sort_by(f64::total_cmp);
         values[values.len() / 2]
     };
-    let (volume, coupled, tails) =
-        (median(&mut volume_ratio), median(&mut coupling), median(&mut kurtosis));
+    let (volume, coupled, tails) = (median(&mut volume_ratio), median(&mut coupling), median(&mut kurtosis));
     eprintln!("median day/ADV {volume:.2}, volume-volatility {coupled:.2}, kurtosis {tails:.1}");
     assert!((0.7..1.4).contains(&volume), "median day volume is {volume} of ADV");
     assert!(coupled > 0.15, "volume is not coupled to volatility: {coupled}");
@@ -414,7 +418,7 @@ fn a_noise_twin_loses_the_edge_and_a_planted_twin_has_one() {
             let (a, b) = (size(&real), size(&noise));
             assert!(a.is_nan() == b.is_nan() && (a.is_nan() || (a - b).abs() < 1e-9));
             let bar = noise.bar(i);
-            let within = |x: f64| bar.low * 0.999_999 <= x && x <= bar.high * 1.000_001;
+            let within = |x: f64| bar.low <= x && x <= bar.high;
             assert!(!bar.is_present() || (within(bar.open) && within(bar.close)));
             assert!(!bar.is_present() || (0.0..=bar.volume).contains(&bar.taker_buy_base));
         }

@@ -21,7 +21,8 @@ use rand::rngs::StdRng;
 /// Relative to a real market the twin keeps one thing: if the market mean itself is predictable,
 /// so is minus that mean. Judge twins on outright returns, or against a market of twins.
 ///
-/// Missing bars stay missing; the grid and the first bar's open are unchanged.
+/// Missing bars stay missing; the grid and the first bar's open are unchanged. Prices leave the
+/// exchange's tick: a cost model must be given the real coin's tick, not infer the twin's.
 pub fn noise_twin(series: &Series, seed: Seed) -> Series {
     retell(series, &mut seed.child("noise twin", 0).rng(), None)
 }

@@ -1,0 +1,270 @@
+//! The Engine: one run from candles to verdicts, as passes over the coins.
+//!
+//! ```text
+//! survey      read, align, profile, costs, gates, universe        → series on scratch
+//! context     market sums, cross-sections, BTC and ETH            → Market
+//! statistics  features, labels, Grams per segment                 → Grams on scratch, pools
+//! pools       encoder, pooled head, choices by inner validation   (no coin)
+//! slopes      how strongly each coin follows the pooled head      (statistics only)
+//! trial       features again, heads, scores, simulated trades
+//! verdicts    thresholds, metrics, significance, trade_ok, rank
+//! ```
+//! Memory is O(workers × one coin) but for scores and daily returns of the out-of-sample span.
+//! Nothing here writes to the store (`publish` does) or decides how many coins are traded.
+
+pub mod book;
+pub mod lanes;
+pub mod pools;
+pub mod prepare;
+pub mod statistics;
+pub mod survey;
+pub mod trial;
+pub mod verdicts;
+
+use crate::pool::Interrupted;
+use crate::scratch::{Scratch, ScratchError};
+use crate::settings::Settings;
+use crate::source::CandleSource;
+use huracan_core::features::{self, ContextSums, MarketContext, Needs};
+use huracan_core::labels::{MarketReturns, MarketSums};
+use huracan_core::series::Series;
+use huracan_core::trial::plan::{Plan, TooShort};
+use huracan_core::words::UtcMs;
+use std::sync::atomic::AtomicBool;
+
+/// Who is told how far the run is. Called from the coordinating thread only.
+pub trait Observer: Sync {
+    /// A pass begins, over `total` items.
+    fn stage_started(&self, stage: &'static str, total: usize);
+    /// `done` items are through; `detail` names the last.
+    fn stage_advanced(&self, stage: &'static str, done: usize, detail: &str);
+    /// A pass is over.
+    fn stage_finished(&self, stage: &'static str);
+    /// A sentence worth telling.
+    fn note(&self, text: &str);
+}
+
+/// Nobody is told.
+pub struct Silent;
+
+impl Observer for Silent {
+    fn stage_started(&self, _: &'static str, _: usize) {}
+    fn stage_advanced(&self, _: &'static str, _: usize, _: &str) {}
+    fn stage_finished(&self, _: &'static str) {}
+    fn note(&self, _: &str) {}
+}
+
+/// What every pass is given.
+pub struct Engine<'a> {
+    /// The run's settings.
+    pub settings: &'a Settings,
+    /// Worker threads.
+    pub workers: usize,
+    /// The time it is; data after it are not believed.
+    pub now: UtcMs,
+    /// Raised to stop the run.
+    pub stop: &'a AtomicBool,
+    /// Local scratch.
+    pub scratch: &'a Scratch,
+    /// Who watches.
+    pub observer: &'a dyn Observer,
+}
+
+/// Why a run could not be carried out at all. What concerns one coin is data, not an error.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Stopped on request.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// The scratch disk failed.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
+    /// The candles do not reach far enough back.
+    #[error(transparent)]
+    TooShort(#[from] TooShort),
+    /// No series could be read at all.
+    #[error("none of {entries} candle series could be read{}", example.as_ref().map(|e| format!("; the first: {e}")).unwrap_or_default())]
+    NothingReadable {
+        /// Entries looked at.
+        entries: usize,
+        /// What was wrong with the first.
+        example: Option<String>,
+    },
+    /// Every coin failed its data gates.
+    #[error("none of {skipped} coins passed the data gates for training; `huracan data check` shows why")]
+    NothingTrainable {
+        /// Coins skipped.
+        skipped: usize,
+    },
+    /// A symbol was asked for that the source does not have.
+    #[error("{symbol} is not among the candles; `huracan data check` lists what is")]
+    UnknownSymbol {
+        /// The symbol.
+        symbol: String,
+    },
+    /// No coin has enough training rows in some fold.
+    #[error("no coin has {days} days of labelled rows before the first fold; give more history or fewer folds")]
+    EmptyPool {
+        /// Days needed.
+        days: f64,
+    },
+    /// The clock stands before the data.
+    #[error("the clock says {now}, but {coins} series have bars after that; set the clock or give --until")]
+    ClockBehind {
+        /// The clock.
+        now: UtcMs,
+        /// Series with bars after it.
+        coins: usize,
+    },
+    /// The market context could not be made.
+    #[error("market context: {0}")]
+    Context(#[from] features::ContextError),
+    /// The relative label needs a market to be relative to.
+    #[error("the relative label needs at least {needed} coins, found {found}; add candles or set labels.kind to scaled")]
+    TooFewCoins {
+        /// Coins found.
+        found: usize,
+        /// Coins needed.
+        needed: usize,
+    },
+}
+
+impl EngineError {
+    /// Stable code for scripts.
+    pub fn code(&self) -> &'static str {
+        match self {
+            EngineError::Interrupted(_) => "interrupted",
+            EngineError::Scratch(_) => "scratch_failed",
+            EngineError::TooShort(_) => "history_too_short",
+            EngineError::NothingReadable { .. } => "nothing_readable",
+            EngineError::NothingTrainable { .. } => "nothing_trainable",
+            EngineError::UnknownSymbol { .. } => "unknown_symbol",
+            EngineError::EmptyPool { .. } => "empty_pool",
+            EngineError::ClockBehind { .. } => "clock_behind_data",
+            EngineError::Context(_) => "market_context",
+            EngineError::TooFewCoins { .. } => "too_few_coins",
+        }
+    }
+}
+
+/// Fewest coins a relative label makes sense with.
+pub const RELATIVE_COINS_MIN: usize = 5;
+
+/// What all coins share at every time.
+pub struct Market {
+    /// Context features are made from this.
+    pub context: MarketContext,
+    /// Mean returns: what labels subtract and hedges earn.
+    pub returns: MarketReturns,
+    /// Features used, as indices into the table.
+    pub columns: Vec<usize>,
+    /// Bitcoin's bars, the hedge instrument's stand-in for costs; else nobody's.
+    pub bitcoin: Option<Series>,
+}
+
+/// The context pass.
+///
+/// # Errors
+/// When interrupted, the scratch disk fails, or series do not lie on one grid.
+pub fn market(engine: &Engine<'_>, survey: &survey::Survey) -> Result<Market, EngineError> {
+    let settings = engine.settings;
+    if settings.label.kind == huracan_core::labels::LabelKind::Relative && survey.coins.len() < RELATIVE_COINS_MIN {
+        return Err(EngineError::TooFewCoins { found: survey.coins.len(), needed: RELATIVE_COINS_MIN });
+    }
+    let grid = survey.grid;
+    let mut context = ContextSums::new(settings.timeframe, grid.start, grid.len);
+    let mut sums = MarketSums::new(grid, settings.label.entry_lag_bars, &settings.horizons());
+    engine.observer.stage_started("context", survey.coins.len());
+    let (mut bitcoin, mut ether) = (None, None);
+    for (i, coin) in survey.coins.iter().enumerate() {
+        if engine.stop.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(Interrupted.into());
+        }
+        let series = coin.series(engine.scratch)?;
+        context.add(&series)?;
+        sums.add(&series);
+        engine.observer.stage_advanced("context", i + 1, &coin.symbol.to_string());
+        match coin.symbol.underlying() {
+            "BTC" if bitcoin.is_none() => bitcoin = Some(series),
+            "ETH" if ether.is_none() => ether = Some(series),
+            _ => {}
+        }
+    }
+    let columns = columns(survey, bitcoin.is_some(), ether.is_some());
+    let context = context.finish(bitcoin.as_ref(), ether.as_ref())?;
+    Ok(Market { context, returns: sums.finish(), columns, bitcoin })
+}
+
+/// Features whose inputs most coins have.
+fn columns(survey: &survey::Survey, bitcoin: bool, ether: bool) -> Vec<usize> {
+    let most = |has: &dyn Fn(&survey::Coin) -> bool| 2 * survey.coins.iter().filter(|c| has(c)).count() > survey.coins.len();
+    let trades = most(&|c| c.extras().0);
+    let taker = most(&|c| c.extras().1);
+    let crowd = survey.coins.len() >= 2 * RELATIVE_COINS_MIN;
+    let met = |needs: Needs| match needs {
+        Needs::Ohlcv => true,
+        Needs::Trades => trades,
+        Needs::Taker => taker,
+        Needs::Bitcoin => bitcoin,
+        Needs::Ether => ether,
+        Needs::Market => survey.coins.len() > 1,
+        Needs::CrossSection => crowd,
+    };
+    let table = features::FEATURES.iter();
+    table.enumerate().filter(|(_, f)| met(f.needs)).map(|(i, _)| i).collect()
+}
+
+/// Everything a run found out.
+pub struct Outcome {
+    /// What the survey said.
+    pub survey: survey::Survey,
+    /// The walk-forward plan.
+    pub plan: Plan,
+    /// Names of the features, missing share last.
+    pub feature_names: Vec<String>,
+    /// Pools, encoders and choices.
+    pub pools: pools::Pools,
+    /// Verdicts on coins and universe.
+    pub verdicts: verdicts::Verdicts,
+    /// Coins whose job broke.
+    pub failed: Vec<survey::Failed>,
+}
+
+/// One run, start to verdicts.
+///
+/// `stage` is the number of completed runs of a staged universe.
+///
+/// # Errors
+/// [`EngineError`] when there is nothing to be said about any coin.
+pub fn run(engine: &Engine<'_>, source: &dyn CandleSource, stage: usize) -> Result<Outcome, EngineError> {
+    let settings = engine.settings;
+    let survey = survey::survey(engine, source, stage)?;
+    engine.observer.stage_finished("survey");
+    let plan = Plan::new(
+        &settings.walk,
+        settings.timeframe,
+        settings.label.window_bars(),
+        survey.grid.start,
+        survey.until,
+        settings.fold_train_days_min,
+    )?;
+    let market = market(engine, &survey)?;
+    engine.observer.stage_finished("context");
+    let statistics = statistics::statistics(engine, &survey, &market, &plan)?;
+    engine.observer.stage_finished("statistics");
+    let pools = pools::pools(settings, &plan, &statistics)?;
+    let slopes = lanes::slopes(engine, &survey, &plan, &statistics, &pools)?;
+    engine.observer.stage_finished("slopes");
+    let trials = trial::trials(engine, &survey, &market, &plan, &statistics, &pools, &slopes)?;
+    engine.observer.stage_finished("trial");
+    let verdicts = verdicts::verdicts(engine, &survey, &plan, &pools, &trials);
+    engine.observer.stage_finished("verdicts");
+    let mut failed = survey.failed.clone();
+    failed.extend(statistics.failed);
+    failed.extend(slopes.failed);
+    failed.extend(trials.failed);
+    let mut feature_names: Vec<String> =
+        market.columns.iter().map(|&i| features::FEATURES[i].name.to_string()).collect();
+    feature_names.push("missing_share".to_owned());
+    Ok(Outcome { survey, plan, feature_names, pools, verdicts, failed })
+}

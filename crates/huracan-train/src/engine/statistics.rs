@@ -1,0 +1,265 @@
+//! The statistics pass: every coin's sufficient statistics per plan segment, onto scratch, and the
+//! coin's centred moments per stage, into the pools.
+
+use super::prepare::{Prepared, Signs, prepare};
+use super::survey::{Failed, Survey};
+use super::{Engine, EngineError, Market};
+use crate::pool::{Fenced, run_ordered};
+use crate::scratch::ScratchError;
+use crate::settings::Settings;
+use faer::Mat;
+use huracan_core::encoder::Scaler;
+use huracan_core::gram::{Gram, Moments};
+use huracan_core::trial::plan::{Fold, Plan};
+use huracan_core::words::UtcMs;
+use std::ops::Range;
+
+/// The two fits of a fold: on inner training (judged on validation) and on all training rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// Fitted before validation begins.
+    Inner,
+    /// Fitted on everything the test may know.
+    Full,
+}
+
+impl Stage {
+    /// Both, in order.
+    pub const ALL: [Stage; 2] = [Stage::Inner, Stage::Full];
+
+    /// Its training segments.
+    pub fn segments(self, fold: &Fold) -> Range<usize> {
+        match self {
+            Stage::Inner => fold.inner_train.clone(),
+            Stage::Full => fold.train.clone(),
+        }
+    }
+
+    /// Bars its heads are judged on, `[start, end)`.
+    pub fn judged(self, fold: &Fold) -> Option<(UtcMs, UtcMs)> {
+        match self {
+            Stage::Inner => Some((fold.validation_start, fold.train_end)),
+            Stage::Full => fold.test,
+        }
+    }
+
+    /// Position of (fold, stage) in flat lists.
+    pub fn at(self, fold: usize) -> usize {
+        2 * fold + self as usize
+    }
+}
+
+/// Targets of the Grams: the label, its research horizons, its sign-flip placebos.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Targets {
+    /// Horizons, the label's own first.
+    pub horizons: usize,
+    /// Placebos.
+    pub placebos: usize,
+}
+
+impl Targets {
+    /// What a run's settings ask for.
+    pub fn of(settings: &Settings) -> Targets {
+        Targets { horizons: settings.horizons().len(), placebos: settings.placebos }
+    }
+
+    /// Number of target columns.
+    pub fn count(&self) -> usize {
+        self.horizons + self.placebos
+    }
+
+    /// Column of a placebo.
+    pub fn placebo(&self, i: usize) -> usize {
+        self.horizons + i
+    }
+}
+
+/// A run's placebo signs, one source per placebo.
+pub fn placebo_signs(settings: &Settings) -> Vec<Signs> {
+    (0..settings.placebos)
+        .map(|i| Signs::new(settings.seed.child("placebo", i as u64), settings.timeframe))
+        .collect()
+}
+
+/// What the statistics pass keeps of a coin in memory.
+#[derive(Clone, Debug)]
+pub struct CoinStatistics {
+    /// Frozen scaling.
+    pub scaler: Scaler,
+    /// Training rows per stage (flat, [`Stage::at`]).
+    pub rows: Vec<f64>,
+    /// 1 / number of trained twins of its underlying.
+    pub weight: f64,
+    /// Positions of all trained coins of its underlying, itself included.
+    pub twins: Vec<usize>,
+}
+
+/// A pool over coins for one stage, before standardising.
+#[derive(Clone, Debug)]
+pub struct RawPool {
+    /// Weighted sum of centred moments.
+    pub sum: Moments,
+    /// Sum of weights.
+    pub weight: f64,
+    /// Coins in it.
+    pub coins: usize,
+}
+
+/// Everything the statistics pass returns.
+pub struct Statistics {
+    /// One per coin of the survey; `None` where the job failed.
+    pub coins: Vec<Option<CoinStatistics>>,
+    /// Training pools per stage (flat).
+    pub train: Vec<RawPool>,
+    /// Validation pools per fold.
+    pub validation: Vec<RawPool>,
+    /// Coins whose job broke.
+    pub failed: Vec<Failed>,
+    /// Features, missing share included.
+    pub p: usize,
+}
+
+/// Scratch name of a coin's Grams.
+pub fn gram_name(coin: usize) -> String {
+    format!("gram-{coin}")
+}
+
+/// Least training rows for a coin to be fitted in a stage.
+pub fn rows_min(settings: &Settings) -> f64 {
+    settings.timeframe.bars_in_days(settings.fold_train_days_min) as f64
+}
+
+struct Work {
+    scaler: Scaler,
+    train: Vec<Option<Moments>>,
+    validation: Vec<Option<Moments>>,
+    rows: Vec<f64>,
+}
+
+/// Runs the pass.
+///
+/// # Errors
+/// When interrupted or the scratch disk fails.
+pub fn statistics(engine: &Engine<'_>, survey: &Survey, market: &Market, plan: &Plan) -> Result<Statistics, EngineError> {
+    let settings = engine.settings;
+    let targets = Targets::of(settings);
+    let (p, q) = (market.columns.len() + 1, targets.count());
+    let signs = placebo_signs(settings);
+    let zero = || RawPool { sum: Moments::zero(p, q), weight: 0.0, coins: 0 };
+    let mut out = Statistics {
+        coins: Vec::with_capacity(survey.coins.len()),
+        train: (0..2 * plan.folds.len()).map(|_| zero()).collect(),
+        validation: plan.folds.iter().map(|_| zero()).collect(),
+        failed: Vec::new(),
+        p,
+    };
+    let mut disk: Option<ScratchError> = None;
+    engine.observer.stage_started("statistics", survey.coins.len());
+    let twins = |i: usize| -> Vec<usize> {
+        let same = |j: &usize| survey.coins[*j].symbol.underlying() == survey.coins[i].symbol.underlying();
+        (0..survey.coins.len()).filter(same).collect()
+    };
+    run_ordered(
+        engine.workers,
+        survey.coins.len(),
+        engine.stop,
+        |i| -> Result<Work, ScratchError> {
+            let series = survey.coins[i].series(engine.scratch)?;
+            let prepared = prepare(settings, market, plan, series, None);
+            let grams = segment_grams(&prepared, plan, &signs);
+            let flat: Vec<f64> = grams.iter().flat_map(Gram::to_flat).collect();
+            engine.scratch.write(&gram_name(i), &flat)?;
+            Ok(moments_per_stage(settings, plan, &grams, prepared.scaler))
+        },
+        |i, result: Fenced<Result<Work, ScratchError>>| {
+            let symbol = survey.coins[i].symbol.to_string();
+            engine.observer.stage_advanced("statistics", i + 1, &symbol);
+            match result {
+                Ok(Ok(work)) => {
+                    let twins = twins(i);
+                    let weight = 1.0 / twins.len() as f64;
+                    pool(&mut out.train, &work.train, weight);
+                    pool(&mut out.validation, &work.validation, weight);
+                    out.coins.push(Some(CoinStatistics { scaler: work.scaler, rows: work.rows, weight, twins }));
+                }
+                Ok(Err(error)) => disk = Some(error),
+                Err(error) => {
+                    out.failed.push(Failed { symbol, step: "statistics", error });
+                    out.coins.push(None);
+                }
+            }
+        },
+    )?;
+    match disk {
+        Some(error) => Err(error.into()),
+        None => Ok(out),
+    }
+}
+
+/// One Gram a segment.
+fn segment_grams(prepared: &Prepared, plan: &Plan, signs: &[Signs]) -> Vec<Gram> {
+    let n = prepared.series.len();
+    let horizons = prepared.labels.len();
+    let p = prepared.p();
+    let columns: Vec<Vec<f64>> = signs.iter().map(|s| s.of(&prepared.series)).collect();
+    let y = Mat::from_fn(n, horizons + columns.len(), |i, j| {
+        if j < horizons { prepared.labels[j][i] } else { prepared.labels[0][i] * columns[j - horizons][i] }
+    });
+    (0..plan.segments())
+        .map(|s| {
+            let from = prepared.series.index_at_or_after(plan.edges[s]);
+            let to = prepared.series.index_at_or_after(plan.edges[s + 1]);
+            let mut gram = Gram::new(p, y.ncols());
+            for run in prepared.training_runs(from..to) {
+                gram.add_rows(
+                    prepared.design.as_ref().subrows(run.start, run.len()),
+                    y.as_ref().subrows(run.start, run.len()),
+                );
+            }
+            gram
+        })
+        .collect()
+}
+
+/// A coin's Grams back from scratch.
+///
+/// # Errors
+/// When the scratch file cannot be read back.
+pub fn read_grams(engine: &Engine<'_>, coin: usize, p: usize, q: usize) -> Result<Vec<Gram>, ScratchError> {
+    let flat = engine.scratch.read(&gram_name(coin))?;
+    Ok(flat.chunks_exact(Gram::flat_len(p, q)).filter_map(|part| Gram::from_flat(p, q, part)).collect())
+}
+
+/// Centred moments of a coin over a run of segments, if it has enough rows there.
+pub fn coin_moments(grams: &[Gram], segments: Range<usize>, rows_min: f64) -> Option<Moments> {
+    let first = grams.first()?;
+    let total = Gram::sum(first.p(), first.q(), &grams[segments]);
+    (total.rows() >= rows_min).then(|| total.moments()).flatten()
+}
+
+fn moments_per_stage(settings: &Settings, plan: &Plan, grams: &[Gram], scaler: Scaler) -> Work {
+    let needed = rows_min(settings);
+    let mut work = Work { scaler, train: Vec::new(), validation: Vec::new(), rows: Vec::new() };
+    for fold in &plan.folds {
+        for stage in Stage::ALL {
+            let moments = coin_moments(grams, stage.segments(fold), needed);
+            work.rows.push(moments.as_ref().map_or(0.0, |m| m.n));
+            work.train.push(moments);
+        }
+        let trained = work.train[work.train.len() - 2].is_some();
+        let judged = coin_moments(grams, fold.validation.clone(), needed / 4.0).filter(|_| trained);
+        work.validation.push(judged);
+    }
+    work
+}
+
+fn pool(pools: &mut [RawPool], coin: &[Option<Moments>], weight: f64) {
+    for (pool, moments) in pools.iter_mut().zip(coin) {
+        if let Some(moments) = moments {
+            pool.sum.pool(moments, weight);
+            pool.weight += weight;
+            pool.coins += 1;
+        }
+    }
+}

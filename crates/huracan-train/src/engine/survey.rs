@@ -1,0 +1,334 @@
+//! The first look at every coin: read, align, profile, calibrate costs, judge by the data gates,
+//! choose the universe. Leaves the aligned series on scratch for the later passes.
+
+use super::{Engine, EngineError};
+use crate::pool::{Fenced, run_ordered};
+use crate::scratch::{Scratch, ScratchError};
+use crate::settings::{Settings, Universe};
+use crate::source::{CandleSource, Entry, InputFile, LoadFailure};
+use huracan_core::costs::{self, CostModel};
+use huracan_core::gates::{self, Verdict};
+use huracan_core::labels::Grid;
+use huracan_core::series::{self, Note, Profile, Series};
+use huracan_core::words::{Symbol, UtcMs};
+
+/// One reason why a symbol is not in the roster: stable code, what was found, the limit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reason {
+    /// Stable code.
+    pub code: String,
+    /// What was found.
+    pub found: String,
+    /// What was asked.
+    pub limit: String,
+}
+
+/// A symbol that was looked at and not trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Skipped {
+    /// Symbol, or the name of the file that named none.
+    pub symbol: String,
+    /// Every failing gate.
+    pub reasons: Vec<Reason>,
+}
+
+/// A symbol whose job broke.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failed {
+    /// Symbol.
+    pub symbol: String,
+    /// Pass in which it broke.
+    pub step: &'static str,
+    /// What happened.
+    pub error: String,
+}
+
+/// A coin that may be trained.
+#[derive(Clone, Debug)]
+pub struct Coin {
+    /// Its name.
+    pub symbol: Symbol,
+    /// Position in the source.
+    pub source_index: usize,
+    /// What was found in its bars.
+    pub profile: Profile,
+    /// What the data gates say; `train` is empty.
+    pub verdict: Verdict,
+    /// The files its bars came from.
+    pub inputs: Vec<InputFile>,
+    /// Costs calibrated at the end of its bars.
+    pub costs: CostModel,
+    shape: Shape,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    start: UtcMs,
+    len: usize,
+    trades: bool,
+    taker: bool,
+}
+
+impl Coin {
+    /// Start of its first bar.
+    pub fn start(&self) -> UtcMs {
+        self.shape.start
+    }
+
+    /// End of its last bar.
+    pub fn end(&self) -> UtcMs {
+        UtcMs(self.shape.start.0 + self.shape.len as i64 * self.profile.timeframe.ms())
+    }
+
+    /// Bars, missing ones included.
+    pub fn len(&self) -> usize {
+        self.shape.len
+    }
+
+    /// Whether the source counts trades, and taker volume.
+    pub fn extras(&self) -> (bool, bool) {
+        (self.shape.trades, self.shape.taker)
+    }
+
+    /// The aligned series, from scratch.
+    ///
+    /// # Errors
+    /// When the scratch file cannot be read back.
+    pub fn series(&self, scratch: &Scratch) -> Result<Series, ScratchError> {
+        let flat = scratch.read(&name(self.source_index))?;
+        let n = self.shape.len;
+        let mut columns = flat.chunks_exact(n.max(1)).map(<[f64]>::to_vec);
+        let mut next = || columns.next().unwrap_or_default();
+        Ok(Series {
+            symbol: self.symbol.clone(),
+            timeframe: self.profile.timeframe,
+            start: self.shape.start,
+            open: next(),
+            high: next(),
+            low: next(),
+            close: next(),
+            volume: next(),
+            quote_volume: next(),
+            trades: self.shape.trades.then(&mut next),
+            taker_buy_base: self.shape.taker.then(&mut next),
+        })
+    }
+}
+
+/// What the survey found.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// Coins to train, by symbol.
+    pub coins: Vec<Coin>,
+    /// Coins of the universe that are not trained, by symbol.
+    pub skipped: Vec<Skipped>,
+    /// Coins of the universe whose job broke, by symbol.
+    pub failed: Vec<Failed>,
+    /// End of the run's data: no bar reaches past it.
+    pub until: UtcMs,
+    /// The grid over all trained coins.
+    pub grid: Grid,
+}
+
+struct Look {
+    series_shape: Shape,
+    end: UtcMs,
+    profile: Profile,
+    costs: Option<CostModel>,
+    inputs: Vec<InputFile>,
+}
+
+enum Sight {
+    Seen(Box<Look>),
+    Refused(Skipped),
+    Broken(String),
+}
+
+fn name(source_index: usize) -> String {
+    format!("series-{source_index}")
+}
+
+/// Looks at every entry of the source.
+///
+/// # Errors
+/// When nothing can be trained, the clock is behind the data, the scratch disk fails, or the run
+/// is interrupted.
+pub fn survey(engine: &Engine<'_>, source: &dyn CandleSource, stage: usize) -> Result<Survey, EngineError> {
+    let settings = engine.settings;
+    let entries = source.entries();
+    engine.observer.stage_started("survey", entries.len());
+    let mut sights: Vec<(String, Sight)> = Vec::with_capacity(entries.len());
+    let mut disk: Option<ScratchError> = None;
+    run_ordered(
+        engine.workers,
+        entries.len(),
+        engine.stop,
+        |i| look(engine, source, i),
+        |i, result: Fenced<Result<Sight, ScratchError>>| {
+            let (symbol, name) = match &entries[i] {
+                Entry::Coin(symbol) => (Some(symbol), symbol.to_string()),
+                Entry::Refused { name, .. } => (None, name.clone()),
+            };
+            engine.observer.stage_advanced("survey", i + 1, &name);
+            let _ = symbol;
+            match result {
+                Ok(Ok(sight)) => sights.push((name, sight)),
+                Ok(Err(error)) => disk = Some(error),
+                Err(panic) => sights.push((name, Sight::Broken(panic))),
+            }
+        },
+    )?;
+    if let Some(error) = disk {
+        return Err(error.into());
+    }
+    let until = run_end(settings, engine.now, &sights)?;
+    select(engine, entries, sights, until, stage)
+}
+
+fn look(engine: &Engine<'_>, source: &dyn CandleSource, index: usize) -> Result<Sight, ScratchError> {
+    let settings = engine.settings;
+    let refuse = |name: String, code: &str, found: String, limit: &str| {
+        Sight::Refused(Skipped { symbol: name, reasons: vec![Reason { code: code.into(), found, limit: limit.into() }] })
+    };
+    let symbol = match &source.entries()[index] {
+        Entry::Coin(symbol) => symbol,
+        Entry::Refused { name, failure } => {
+            return Ok(refuse(name.clone(), &failure.code, failure.text.clone(), "a readable candle series"));
+        }
+    };
+    let loaded = match source.load(index) {
+        Ok(loaded) => loaded,
+        Err(LoadFailure { code, text }) => {
+            return Ok(refuse(symbol.to_string(), &code, text, "a readable candle series"));
+        }
+    };
+    let end = settings.until.unwrap_or(engine.now).min(engine.now);
+    let aligned = series::align(symbol, settings.timeframe, loaded.bars, Some(end));
+    let (series, mut profile) = match aligned {
+        Ok(found) => found,
+        Err(error) => return Ok(refuse(symbol.to_string(), "unreadable", error.to_string(), "usable bars")),
+    };
+    profile.notes.extend(loaded.notes.into_iter().map(|(code, text)| Note { code, text, untrustworthy: false }));
+    let (series, profile) = series::cut_at_last_relisting(series, &profile);
+    let costs = costs::calibrate(&series, series.len(), &settings.fees, &settings.costs);
+    let columns = [&series.open, &series.high, &series.low, &series.close, &series.volume, &series.quote_volume];
+    let optional = [series.trades.as_ref(), series.taker_buy_base.as_ref()];
+    let flat: Vec<f64> = columns.into_iter().chain(optional.into_iter().flatten()).flatten().copied().collect();
+    engine.scratch.write(&name(index), &flat)?;
+    Ok(Sight::Seen(Box::new(Look {
+        series_shape: Shape {
+            start: series.start,
+            len: series.len(),
+            trades: series.trades.is_some(),
+            taker: series.taker_buy_base.is_some(),
+        },
+        end: series.end(),
+        profile,
+        costs,
+        inputs: loaded.inputs,
+    })))
+}
+
+/// The end of the run: what was asked for, else the end of the latest bar. A clock that stands
+/// before most coins' last bars is refused rather than believed.
+fn run_end(settings: &Settings, now: UtcMs, sights: &[(String, Sight)]) -> Result<UtcMs, EngineError> {
+    let looks = || sights.iter().filter_map(|(_, s)| if let Sight::Seen(look) = s { Some(look) } else { None });
+    let cut_short = looks().filter(|l| l.profile.rows_after_until > 0).count();
+    let clock_decides = settings.until.is_none_or(|until| until > now);
+    if clock_decides && cut_short > 0 && 2 * cut_short >= looks().count() {
+        return Err(EngineError::ClockBehind { now, coins: cut_short });
+    }
+    let latest = looks().map(|l| l.end).max().ok_or(EngineError::NothingReadable {
+        entries: sights.len(),
+        example: sights.iter().find_map(|(_, s)| match s {
+            Sight::Refused(skipped) => skipped.reasons.first().map(|r| r.found.clone()),
+            _ => None,
+        }),
+    })?;
+    Ok(settings.until.unwrap_or(latest).min(now))
+}
+
+fn select(
+    engine: &Engine<'_>,
+    entries: &[Entry],
+    sights: Vec<(String, Sight)>,
+    until: UtcMs,
+    stage: usize,
+) -> Result<Survey, EngineError> {
+    let settings = engine.settings;
+    let mut order: Vec<usize> = (0..sights.len()).collect();
+    let adv = |i: &usize| match &sights[*i].1 {
+        Sight::Seen(look) => look.profile.adv_quote.unwrap_or(0.0),
+        _ => 0.0,
+    };
+    let top = |n: usize, order: &mut Vec<usize>| {
+        order.sort_by(|a, b| adv(b).total_cmp(&adv(a)).then(a.cmp(b)));
+        order.truncate(n);
+    };
+    match &settings.universe {
+        Universe::All => {}
+        Universe::Top(n) => top(*n, &mut order),
+        Universe::Staged { start, target } => top((start * (stage + 1)).min(*target), &mut order),
+        Universe::List(wanted) => {
+            let is = |i: &usize, symbol: &Symbol| matches!(&entries[*i], Entry::Coin(s) if s == symbol);
+            for symbol in wanted {
+                if !order.iter().any(|i| is(i, symbol)) {
+                    return Err(EngineError::UnknownSymbol { symbol: symbol.to_string() });
+                }
+            }
+            order.retain(|i| wanted.iter().any(|symbol| is(i, symbol)));
+        }
+    }
+    order.sort_unstable();
+    let mut keep = vec![false; sights.len()];
+    order.iter().for_each(|&i| keep[i] = true);
+    let (mut coins, mut skipped, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    for (i, (name, sight)) in sights.into_iter().enumerate() {
+        if !keep[i] {
+            continue;
+        }
+        match sight {
+            Sight::Broken(error) => failed.push(Failed { symbol: name, step: "survey", error }),
+            Sight::Refused(refused) => skipped.push(refused),
+            Sight::Seen(look) => {
+                let Entry::Coin(symbol) = &entries[i] else { continue };
+                match admit(settings, symbol, i, *look, until) {
+                    Ok(coin) => coins.push(coin),
+                    Err(refused) => skipped.push(refused),
+                }
+            }
+        }
+    }
+    let start = coins.iter().map(Coin::start).min();
+    let start = start.ok_or(EngineError::NothingTrainable { skipped: skipped.len() })?;
+    let grid = Grid::covering(settings.timeframe, start, until);
+    Ok(Survey { coins, skipped, failed, until, grid })
+}
+
+fn admit(settings: &Settings, symbol: &Symbol, source_index: usize, look: Look, until: UtcMs) -> Result<Coin, Skipped> {
+    let Look { series_shape, end, mut profile, costs, inputs } = look;
+    profile.stale_bars = Some((until.0 - end.0).div_euclid(settings.timeframe.ms()));
+    let spread = costs.as_ref().map(|c| c.spread_bps);
+    let verdict = gates::judge(&profile, spread, &settings.gates, settings.timeframe);
+    let mut reasons: Vec<Reason> = verdict
+        .train
+        .iter()
+        .map(|r| Reason { code: r.code().into(), found: r.found().to_string(), limit: r.limit().to_string() })
+        .collect();
+    match costs {
+        Some(costs) if reasons.is_empty() => {
+            Ok(Coin { symbol: symbol.clone(), source_index, profile, verdict, inputs, costs, shape: series_shape })
+        }
+        Some(_) => Err(Skipped { symbol: symbol.to_string(), reasons }),
+        None => {
+            if reasons.is_empty() {
+                reasons.push(Reason {
+                    code: "costs_unknown".into(),
+                    found: "no cost model could be calibrated".into(),
+                    limit: "enough recent bars to estimate spread and volatility".into(),
+                });
+            }
+            Err(Skipped { symbol: symbol.to_string(), reasons })
+        }
+    }
+}

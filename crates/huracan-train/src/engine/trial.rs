@@ -1,0 +1,724 @@
+//! The trial pass: features again, every lane's head per fold, scores, simulated trades.
+//!
+//! For each fold the inner heads are simulated on validation and the full heads on the test span,
+//! at every entry threshold, before anybody knows which threshold will be chosen: choosing needs
+//! all coins, and looks at validation only (`verdicts`).
+
+use super::lanes::{self, LaneFold, OWN_PCA, PLACEBO, PLAIN, SHARED, Slopes, prior_name};
+use super::pools::{Pool, Pools};
+use super::prepare::{Prepared, Signs, prepare};
+use super::statistics::{CoinStatistics, Stage, Statistics, Targets, coin_moments, placebo_signs, read_grams, rows_min};
+use super::survey::{Coin, Failed, Survey};
+use super::{Engine, EngineError, Market};
+use crate::pool::{Fenced, run_ordered};
+use crate::scratch::ScratchError;
+use crate::settings::{BookChoice, Settings};
+use faer::{Accum, Mat, Par};
+use huracan_core::costs::{self, CostModel};
+use huracan_core::gram::Moments;
+use huracan_core::heads::own::{Deviation, deviations};
+use huracan_core::labels::{LabelKind, carried_log_returns};
+use huracan_core::stats::hac::{SmallSample, newey_west_mean};
+use huracan_core::stats::ranks::ranks;
+use huracan_core::trial::metrics::Trade;
+use huracan_core::trial::plan::{Fold, Plan};
+use huracan_core::trial::simulate::{FullLedger, Policy, Tape, Totals, simulate};
+use huracan_core::words::{Market as MarketKind, UtcMs};
+
+/// Lanes whose trades are kept whole: shared, plain, own PCA and, last, the pooled head alone.
+pub const KEPT: usize = 4;
+/// Position of the pooled head among the kept lanes.
+pub const POOLED: usize = 3;
+
+/// Whether coins are judged against the market.
+pub fn hedged(settings: &Settings, market: MarketKind) -> bool {
+    match settings.trading.book {
+        BookChoice::Outright => false,
+        BookChoice::Hedged => market == MarketKind::Perp,
+        BookChoice::Auto => market == MarketKind::Perp && settings.label.kind == LabelKind::Relative,
+    }
+}
+
+/// What one lane did in one fold at one threshold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FoldRecord {
+    /// (days since the test span's first day, net bps), ascending.
+    pub daily: Vec<(u32, f64)>,
+    /// Closed trades.
+    pub trades: Vec<Trade>,
+    /// Bars with a position.
+    pub bars_held: usize,
+}
+
+/// Agreement of the deployed score with the label over the test span.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Agreement {
+    /// Rows with both.
+    pub rows: usize,
+    /// Product-moment correlation.
+    pub ic: Option<f64>,
+    /// Its HAC t.
+    pub ic_t: Option<f64>,
+    /// Rank correlation (biased inside one window; beside, not instead).
+    pub rank_ic: Option<f64>,
+    /// Its HAC t.
+    pub rank_ic_t: Option<f64>,
+    /// 1 − Σ(y − s)²/Σy².
+    pub r2: Option<f64>,
+}
+
+/// A head ready to be written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FinalHead {
+    /// Weights over standardised features, calibration and slope included; length p.
+    pub weights: Vec<f64>,
+    /// Means of the coin's scaled features over its training rows; length p.
+    pub mean: Vec<f64>,
+    /// How strongly it follows the pooled head.
+    pub slope: f64,
+    /// Share of the training slope that survived validation.
+    pub survival: f64,
+    /// Penalty of the coin's own deviation; `None` when fully pooled.
+    pub tau: Option<f64>,
+    /// Penalty of the pooled head.
+    pub lambda: f64,
+    /// Codes, 0 for none.
+    pub components: usize,
+    /// Training rows.
+    pub rows: f64,
+}
+
+/// Everything the trial learnt about one coin.
+#[derive(Clone, Debug)]
+pub struct CoinTrial {
+    /// Validation totals: [fold][lane, pooled head last][threshold]; final fold included.
+    pub validation: Vec<Vec<Vec<Totals>>>,
+    /// Test totals of the placebos: [fold][placebo][threshold].
+    pub placebos: Vec<Vec<Vec<Totals>>>,
+    /// Test records of the kept lanes: [fold][kept lane][threshold].
+    pub records: Vec<Vec<Vec<FoldRecord>>>,
+    /// Per fold: bars judged, correlation of the deployed lane, costs as charged.
+    pub folds: Vec<FoldFacts>,
+    /// Score against label over all folds.
+    pub agreement: Agreement,
+    /// Deployable heads: with the shared encoder, without.
+    pub heads: Vec<Option<FinalHead>>,
+    /// Buy-and-hold over the judged bars, percent.
+    pub buy_and_hold_pct: f64,
+}
+
+/// Facts of one coin in one fold.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FoldFacts {
+    /// Bars that could be traded.
+    pub bars: usize,
+    /// Correlation of the deployed lane's score with the label.
+    pub ic: Option<f64>,
+    /// Mean one-side cost as charged, bps; hedge included where hedged.
+    pub one_side_bps: f64,
+    /// Training rows.
+    pub train_rows: f64,
+}
+
+/// Scores, labels and returns of all coins over the test span: O(coins), in f32.
+pub struct Panel {
+    /// Times (grid positions from the test start).
+    pub times: usize,
+    /// Coins.
+    pub coins: usize,
+    /// Horizons, in bars.
+    pub horizons: Vec<usize>,
+    /// Pooled score per horizon, `[time × coins + coin]`, NaN where none.
+    pub scores: Vec<Vec<f32>>,
+    /// Labels, same shape.
+    pub labels: Vec<Vec<f32>>,
+    /// One-bar returns in bps, same shape.
+    pub returns_bps: Vec<f32>,
+    /// One-side cost in bps without hedge, per fold and coin; NaN where none.
+    pub one_side_bps: Vec<Vec<f32>>,
+}
+
+/// All coins' trials.
+pub struct Trials {
+    /// One per coin of the survey; `None` where the job failed or the coin had no fold.
+    pub coins: Vec<Option<CoinTrial>>,
+    /// Cross-sections over the test span.
+    pub panel: Panel,
+    /// Coins whose job broke.
+    pub failed: Vec<Failed>,
+}
+
+struct Work {
+    trial: Option<CoinTrial>,
+    scores: Vec<Vec<f32>>,
+    labels: Vec<Vec<f32>>,
+    returns: Vec<f32>,
+    one_side: Vec<f32>,
+}
+
+struct Pass<'a> {
+    engine: &'a Engine<'a>,
+    market: &'a Market,
+    plan: &'a Plan,
+    statistics: &'a Statistics,
+    pools: &'a Pools,
+    slopes: &'a Slopes,
+    lanes: Vec<Vec<LaneFold>>,
+    signs: Vec<Signs>,
+    pooled_heads: Vec<Vec<Vec<f64>>>,
+    times: usize,
+}
+
+/// Runs the pass.
+///
+/// # Errors
+/// When interrupted or the scratch disk fails.
+#[expect(clippy::too_many_lines, reason = "one flat pass")]
+pub fn trials(
+    engine: &Engine<'_>,
+    survey: &Survey,
+    market: &Market,
+    plan: &Plan,
+    statistics: &Statistics,
+    pools: &Pools,
+    slopes: &Slopes,
+) -> Result<Trials, EngineError> {
+    let settings = engine.settings;
+    let horizons = settings.horizons();
+    let times = ((plan.test_end.0 - plan.test_start.0) / settings.timeframe.ms()) as usize;
+    let coins = survey.coins.len();
+    let pass = Pass {
+        engine,
+        market,
+        plan,
+        statistics,
+        pools,
+        slopes,
+        lanes: (0..plan.folds.len()).map(|f| lanes::lanes(settings, pools, f)).collect(),
+        signs: placebo_signs(settings),
+        pooled_heads: pooled_heads(settings, plan, pools),
+        times,
+    };
+    let blank = || vec![f32::NAN; times * coins];
+    let mut panel = Panel {
+        times,
+        coins,
+        scores: horizons.iter().map(|_| blank()).collect(),
+        labels: horizons.iter().map(|_| blank()).collect(),
+        returns_bps: blank(),
+        one_side_bps: vec![vec![f32::NAN; coins]; plan.tested().len()],
+        horizons,
+    };
+    let mut out = Vec::with_capacity(coins);
+    let mut failed = Vec::new();
+    let mut disk: Option<ScratchError> = None;
+    engine.observer.stage_started("trial", coins);
+    run_ordered(
+        engine.workers,
+        coins,
+        engine.stop,
+        |i| -> Result<Option<Work>, ScratchError> {
+            match &statistics.coins[i] {
+                Some(known) => pass.coin(i, &survey.coins[i], known).map(Some),
+                None => Ok(None),
+            }
+        },
+        |i, result: Fenced<Result<Option<Work>, ScratchError>>| {
+            let symbol = survey.coins[i].symbol.to_string();
+            engine.observer.stage_advanced("trial", i + 1, &symbol);
+            match result {
+                Ok(Ok(Some(work))) => {
+                    for t in 0..times {
+                        let at = t * coins + i;
+                        panel.returns_bps[at] = work.returns[t];
+                        for h in 0..panel.horizons.len() {
+                            panel.scores[h][at] = work.scores[h][t];
+                            panel.labels[h][at] = work.labels[h][t];
+                        }
+                    }
+                    for (fold, &cost) in work.one_side.iter().enumerate() {
+                        panel.one_side_bps[fold][i] = cost;
+                    }
+                    out.push(work.trial);
+                }
+                Ok(Ok(None)) => out.push(None),
+                Ok(Err(error)) => {
+                    disk = Some(error);
+                    out.push(None);
+                }
+                Err(error) => {
+                    failed.push(Failed { symbol, step: "trial", error });
+                    out.push(None);
+                }
+            }
+        },
+    )?;
+    match disk {
+        Some(error) => Err(error.into()),
+        None => Ok(Trials { coins: out, panel, failed }),
+    }
+}
+
+/// Per fold and horizon, the pooled head over scaled (not standardised) features.
+fn pooled_heads(settings: &Settings, plan: &Plan, pools: &Pools) -> Vec<Vec<Vec<f64>>> {
+    let horizons = settings.horizons().len();
+    (0..plan.folds.len())
+        .map(|fold| {
+            let pool = &pools.stages[Stage::Full.at(fold)];
+            (0..horizons)
+                .map(|h| {
+                    let chosen = &pools.choices[fold].best[h];
+                    let heads = huracan_core::heads::pooled::ridge_in_basis(
+                        &pool.basis,
+                        &pool.moments.cross,
+                        chosen.lambda,
+                        chosen.components,
+                    );
+                    (0..heads.nrows()).map(|i| over(heads[(i, h)], pool.deviation[i])).collect()
+                })
+                .collect()
+        })
+        .collect()
+}
+
+fn over(weight: f64, deviation: f64) -> f64 {
+    if deviation > 0.0 { weight / deviation } else { 0.0 }
+}
+
+/// The heads of one coin in one stage: weights over standardised features, per lane (pooled last).
+struct StageHeads {
+    weights: Vec<Vec<f64>>,
+    slopes: Vec<f64>,
+    deviations: Vec<Deviation>,
+    moments: Moments,
+}
+
+impl Pass<'_> {
+    fn coin(&self, index: usize, coin: &Coin, known: &CoinStatistics) -> Result<Work, ScratchError> {
+        let settings = self.engine.settings;
+        let series = coin.series(self.engine.scratch)?;
+        let prepared = prepare(settings, self.market, self.plan, series, Some(known.scaler.clone()));
+        let q = Targets::of(settings).count();
+        let grams = read_grams(self.engine, index, self.statistics.p, q)?;
+        let priors = self.engine.scratch.read(&prior_name(index))?;
+        let tape = CoinTape::new(settings, self.market, &prepared, &self.signs);
+        let horizons = settings.horizons().len();
+        let mut work = Work {
+            trial: None,
+            scores: vec![vec![f32::NAN; self.times]; horizons],
+            labels: vec![vec![f32::NAN; self.times]; horizons],
+            returns: vec![f32::NAN; self.times],
+            one_side: vec![f32::NAN; self.plan.tested().len()],
+        };
+        let mut trial = CoinTrial {
+            validation: Vec::new(),
+            placebos: Vec::new(),
+            records: Vec::new(),
+            folds: Vec::new(),
+            agreement: Agreement::default(),
+            heads: vec![None, None],
+            buy_and_hold_pct: 0.0,
+        };
+        let mut pairs: Vec<(f64, f64)> = Vec::new();
+        for (f, fold) in self.plan.folds.iter().enumerate() {
+            for stage in Stage::ALL {
+                let heads = self.stage_heads(&grams, &priors, index, f, fold, stage);
+                if stage == Stage::Full && fold.test.is_none() {
+                    trial.heads = self.final_heads(heads.as_ref(), f);
+                    continue;
+                }
+                let Some(span) = stage.judged(fold) else { continue };
+                match stage {
+                    Stage::Inner => trial.validation.push(self.validate(&prepared, &tape, heads.as_ref(), f, stage, span)),
+                    Stage::Full => self.test(&prepared, &tape, heads.as_ref(), f, span, &mut trial, &mut pairs, &mut work),
+                }
+            }
+        }
+        trial.agreement = agreement(&pairs, settings);
+        trial.buy_and_hold_pct = buy_and_hold(&prepared, self.plan);
+        work.trial = Some(trial);
+        Ok(work)
+    }
+
+    fn stage_heads(
+        &self,
+        grams: &[huracan_core::gram::Gram],
+        priors: &[f64],
+        index: usize,
+        f: usize,
+        fold: &Fold,
+        stage: Stage,
+    ) -> Option<StageHeads> {
+        let settings = self.engine.settings;
+        let (p, lanes) = (self.statistics.p, &self.lanes[f]);
+        let at = stage.at(f);
+        let pool: &Pool = &self.pools.stages[at];
+        let raw = coin_moments(grams, stage.segments(fold), rows_min(settings))?;
+        let own = raw.standardised(&pool.deviation);
+        let prior = &priors[at * lanes.len() * p..(at + 1) * lanes.len() * p];
+        let slopes: Vec<f64> = (0..lanes.len())
+            .map(|l| self.slopes.priors[at][l].posterior(self.slopes.estimates[index][at][l]).max(0.0))
+            .collect();
+        let followed = Mat::from_fn(p, lanes.len(), |i, l| slopes[l] * prior[l * p + i]);
+        let own = Moments {
+            cross: Mat::from_fn(p, lanes.len(), |i, l| own.cross[(i, lanes[l].target)]),
+            mean_y: lanes.iter().map(|l| own.mean_y[l.target]).collect(),
+            var_y: lanes.iter().map(|l| own.var_y[l.target]).collect(),
+            ..own
+        };
+        let effective = own.n / settings.label.horizon_bars as f64;
+        let deviations = deviations(&own, &followed, effective, &settings.taus, settings.own_log_odds_min);
+        let survival = &self.slopes.survival[f];
+        let mut weights: Vec<Vec<f64>> = (0..lanes.len())
+            .map(|l| (0..p).map(|i| survival[l] * (followed[(i, l)] + deviations[l].weights[i])).collect())
+            .collect();
+        // The pooled head alone: everybody follows it like the average coin.
+        let deployed = self.deployed(f);
+        let mean_slope = self.slopes.priors[at][deployed].mean().max(0.0);
+        weights.push((0..p).map(|i| survival[deployed] * mean_slope * prior[deployed * p + i]).collect());
+        Some(StageHeads { weights, slopes, deviations, moments: raw })
+    }
+
+    /// The lane the run would deploy in a fold: what inner validation preferred.
+    fn deployed(&self, fold: usize) -> usize {
+        if self.pools.choices[fold].use_encoder { SHARED } else { PLAIN }
+    }
+
+    fn final_heads(&self, heads: Option<&StageHeads>, f: usize) -> Vec<Option<FinalHead>> {
+        [SHARED, PLAIN]
+            .map(|lane| {
+                heads.map(|h| FinalHead {
+                    weights: h.weights[lane].clone(),
+                    mean: h.moments.mean.clone(),
+                    slope: h.slopes[lane],
+                    survival: self.slopes.survival[f][lane],
+                    tau: h.deviations[lane].tau,
+                    lambda: self.lanes[f][lane].lambda,
+                    components: self.lanes[f][lane].components,
+                    rows: h.moments.n,
+                })
+            })
+            .to_vec()
+    }
+
+    /// Scores of all lanes over rows `[from, to)`, rows × lanes, in label units.
+    fn scores(&self, prepared: &Prepared, heads: &StageHeads, pool: &Pool, from: usize, to: usize) -> Mat<f64> {
+        let p = self.statistics.p;
+        let lanes = heads.weights.len();
+        let mut b = Mat::from_fn(p + 1, lanes, |i, l| if i < p { over(heads.weights[l][i], pool.deviation[i]) } else { 0.0 });
+        for l in 0..lanes {
+            b[(p, l)] = -(0..p).map(|i| b[(i, l)] * heads.moments.mean[i]).sum::<f64>();
+        }
+        let rows = prepared.design.as_ref().subrows(from, to - from);
+        let mut out = Mat::zeros(to - from, lanes);
+        faer::linalg::matmul::matmul(&mut out, Accum::Replace, rows, b.as_ref(), 1.0, Par::Seq);
+        out
+    }
+
+    /// Cost of one side at every bar of `[from, to)`, calibrated on bars before `from` only.
+    fn one_side(&self, prepared: &Prepared, from: usize, to: usize) -> Option<(CostModel, Vec<f64>)> {
+        let settings = self.engine.settings;
+        let series = &prepared.series;
+        let model = costs::calibrate(series, from, &settings.fees, &settings.costs)?;
+        let hedge = if hedged(settings, series.symbol.market()) { self.hedge_side_bps(series.time(from)) } else { 0.0 };
+        let order = settings.costs.reference_order_usd;
+        let side = |i: usize| {
+            if series.close[i].is_nan() || prepared.sigma[i].is_nan() {
+                return f64::NAN;
+            }
+            model.one_side_bps(order, 1e4 * prepared.sigma[i] / model.sigma_bar_bps) + hedge
+        };
+        let sides = (from..to).map(side).collect();
+        Some((model, sides))
+    }
+
+    /// One side of the hedge at the hedge instrument's cost (Bitcoin's), known at `at`.
+    fn hedge_side_bps(&self, at: UtcMs) -> f64 {
+        let settings = self.engine.settings;
+        let model = self.market.bitcoin.as_ref().and_then(|bitcoin| {
+            costs::calibrate(bitcoin, bitcoin.index_at_or_after(at), &settings.fees, &settings.costs)
+        });
+        let fallback = || settings.fees.taker_bps(MarketKind::Perp) + 0.5;
+        model.map_or_else(fallback, |m| m.one_side_bps(settings.costs.reference_order_usd, 1.0))
+    }
+
+    fn policies(&self, market: MarketKind) -> Vec<Policy> {
+        let settings = self.engine.settings;
+        let policy = |&entry_cost_multiple: &f64| Policy {
+            entry_cost_multiple,
+            exit_band: settings.trading.exit_band,
+            horizon_bars: settings.label.horizon_bars,
+            lag_bars: settings.label.entry_lag_bars,
+            shorts: market == MarketKind::Perp,
+        };
+        settings.trading.entry_cost_multiples.iter().map(policy).collect()
+    }
+
+    fn edges(&self, prepared: &Prepared, scores: &Mat<f64>, lane: usize, from: usize) -> Vec<f64> {
+        let root = (self.engine.settings.label.horizon_bars as f64).sqrt();
+        let raw = self.engine.settings.label.kind == LabelKind::Raw;
+        (0..scores.nrows())
+            .map(|i| {
+                let row = from + i;
+                if !prepared.usable[row] {
+                    return f64::NAN;
+                }
+                1e4 * scores[(i, lane)] * if raw { 1.0 } else { prepared.sigma[row] * root }
+            })
+            .collect()
+    }
+
+    fn validate(
+        &self,
+        prepared: &Prepared,
+        tape: &CoinTape,
+        heads: Option<&StageHeads>,
+        f: usize,
+        stage: Stage,
+        span: (UtcMs, UtcMs),
+    ) -> Vec<Vec<Totals>> {
+        let settings = self.engine.settings;
+        let thresholds = settings.trading.entry_cost_multiples.len();
+        let lanes = self.lanes[f].len() + 1;
+        let nothing = vec![vec![Totals::default(); thresholds]; lanes];
+        let (from, to) = rows_of(prepared, span);
+        let Some(heads) = heads.filter(|_| from < to) else { return nothing };
+        let Some((_, sides)) = self.one_side(prepared, from, to) else { return nothing };
+        let pool = &self.pools.stages[stage.at(f)];
+        let scores = self.scores(prepared, heads, pool, from, to);
+        let policies = self.policies(prepared.series.symbol.market());
+        (0..lanes)
+            .map(|lane| {
+                let edge = self.edges(prepared, &scores, lane, from);
+                let view = tape.view(lane, from, to, &edge, &sides);
+                policies
+                    .iter()
+                    .map(|policy| {
+                        let mut totals = Totals::default();
+                        simulate(&view, policy, &mut totals);
+                        totals
+                    })
+                    .collect()
+            })
+            .collect()
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one caller")]
+    fn test(
+        &self,
+        prepared: &Prepared,
+        tape: &CoinTape,
+        heads: Option<&StageHeads>,
+        f: usize,
+        span: (UtcMs, UtcMs),
+        trial: &mut CoinTrial,
+        pairs: &mut Vec<(f64, f64)>,
+        work: &mut Work,
+    ) {
+        let settings = self.engine.settings;
+        let thresholds = settings.trading.entry_cost_multiples.len();
+        let placebos = settings.placebos;
+        trial.placebos.push(vec![vec![Totals::default(); thresholds]; placebos]);
+        trial.records.push(vec![vec![FoldRecord::default(); thresholds]; KEPT]);
+        trial.folds.push(FoldFacts::default());
+        let (from, to) = rows_of(prepared, span);
+        let Some(heads) = heads.filter(|_| from < to) else { return };
+        let Some((model, sides)) = self.one_side(prepared, from, to) else { return };
+        self.fill_panel(prepared, tape, heads, f, (from, to), &model, work);
+        let pool = &self.pools.stages[Stage::Full.at(f)];
+        let scores = self.scores(prepared, heads, pool, from, to);
+        let policies = self.policies(prepared.series.symbol.market());
+        let first_day = self.plan.test_start.day();
+        for lane in 0..scores.ncols() {
+            let edge = self.edges(prepared, &scores, lane, from);
+            let view = tape.view(lane, from, to, &edge, &sides);
+            for (k, policy) in policies.iter().enumerate() {
+                let placebo = (PLACEBO..PLACEBO + placebos).contains(&lane).then(|| lane - PLACEBO);
+                if let Some(placebo) = placebo {
+                    simulate(&view, policy, &mut trial.placebos[f][placebo][k]);
+                    continue;
+                }
+                let kept = match lane {
+                    SHARED | PLAIN | OWN_PCA => lane,
+                    _ => POOLED,
+                };
+                let mut ledger = FullLedger::default();
+                simulate(&view, policy, &mut ledger);
+                trial.records[f][kept][k] = record(&ledger, prepared, from, first_day);
+            }
+        }
+        let deployed = self.deployed(f);
+        let label = &prepared.labels[0];
+        let known = (from..to).filter(|&i| prepared.usable[i] && label[i].is_finite());
+        let fold_pairs: Vec<(f64, f64)> = known.map(|i| (scores[(i - from, deployed)], label[i])).collect();
+        let tradable: Vec<f64> = sides.iter().copied().filter(|c| c.is_finite()).collect();
+        trial.folds[f] = FoldFacts {
+            bars: tradable.len(),
+            ic: correlation(&fold_pairs),
+            one_side_bps: tradable.iter().sum::<f64>() / tradable.len().max(1) as f64,
+            train_rows: heads.moments.n,
+        };
+        pairs.extend(fold_pairs);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one caller")]
+    fn fill_panel(
+        &self,
+        prepared: &Prepared,
+        tape: &CoinTape,
+        heads: &StageHeads,
+        f: usize,
+        (from, to): (usize, usize),
+        model: &CostModel,
+        work: &mut Work,
+    ) {
+        let p = self.statistics.p;
+        let b = Mat::from_fn(p, self.pooled_heads[f].len(), |i, h| self.pooled_heads[f][h][i]);
+        let rows = prepared.design.as_ref().get(from..to, ..p);
+        let scores = rows * &b;
+        let bar = self.plan.timeframe.ms();
+        for i in from..to {
+            let t = ((prepared.series.time(i).0 - self.plan.test_start.0) / bar) as usize;
+            if t >= self.times {
+                continue;
+            }
+            work.returns[t] = tape.outright_bps[i] as f32;
+            if !prepared.usable[i] {
+                continue;
+            }
+            for h in 0..b.ncols() {
+                let mean: f64 = (0..p).map(|j| b[(j, h)] * heads.moments.mean[j]).sum();
+                work.scores[h][t] = (scores[(i - from, h)] - mean) as f32;
+                work.labels[h][t] = prepared.labels[h][i] as f32;
+            }
+        }
+        let order = self.engine.settings.costs.reference_order_usd;
+        work.one_side[f] = model.one_side_bps(order, 1.0) as f32;
+    }
+}
+
+fn rows_of(prepared: &Prepared, (from, to): (UtcMs, UtcMs)) -> (usize, usize) {
+    (prepared.series.index_at_or_after(from), prepared.series.index_at_or_after(to))
+}
+
+/// Bar returns of one coin as every lane sees them.
+struct CoinTape {
+    outright_bps: Vec<f64>,
+    real_bps: Vec<f64>,
+    placebo_bps: Vec<Vec<f64>>,
+    carry_bps: f64,
+    lanes: usize,
+}
+
+impl CoinTape {
+    fn new(settings: &Settings, market: &Market, prepared: &Prepared, signs: &[Signs]) -> CoinTape {
+        let series = &prepared.series;
+        let hedge = hedged(settings, series.symbol.market());
+        let own = carried_log_returns(series);
+        let index = market.returns.bar_returns_for(series);
+        let flip = settings.placebo_run.map(|seed| Signs::new(seed, settings.timeframe).of(series));
+        let sign = |i: usize| flip.as_ref().map_or(1.0, |s| s[i]);
+        let outright: Vec<f64> = own.iter().enumerate().map(|(i, r)| sign(i) * 1e4 * r.exp_m1()).collect();
+        let real: Vec<f64> = (0..series.len())
+            .map(|i| outright[i] - if hedge { sign(i) * 1e4 * index[i].exp_m1() } else { 0.0 })
+            .collect();
+        let placebo_bps = signs
+            .iter()
+            .map(|s| s.of(series).iter().zip(&real).map(|(sign, r)| sign * r).collect())
+            .collect();
+        let funding = if series.symbol.market() == MarketKind::Perp { settings.trading.funding_bps_per_8h } else { 0.0 };
+        CoinTape {
+            outright_bps: outright,
+            real_bps: real,
+            placebo_bps,
+            carry_bps: funding * settings.timeframe.ms() as f64 / (8 * UtcMs::HOUR) as f64,
+            lanes: PLACEBO + signs.len(),
+        }
+    }
+
+    fn view<'a>(&'a self, lane: usize, from: usize, to: usize, edge: &'a [f64], sides: &'a [f64]) -> Tape<'a> {
+        let placebo = (PLACEBO..self.lanes).contains(&lane).then(|| &self.placebo_bps[lane - PLACEBO]);
+        Tape {
+            edge_bps: edge,
+            return_bps: &placebo.unwrap_or(&self.real_bps)[from..to],
+            one_side_bps: sides,
+            carry_bps: self.carry_bps,
+        }
+    }
+}
+
+fn record(ledger: &FullLedger, prepared: &Prepared, from: usize, first_day: i64) -> FoldRecord {
+    let series = &prepared.series;
+    let mut daily: Vec<(u32, f64)> = Vec::new();
+    for &(i, net) in &ledger.bars {
+        let day = (series.time(from + i).day() - first_day).max(0) as u32;
+        match daily.last_mut() {
+            Some((last, sum)) if *last == day => *sum += net,
+            _ => daily.push((day, net)),
+        }
+    }
+    let close = |i: usize| UtcMs(series.time(from + i).0 + series.timeframe.ms());
+    let trades: Vec<Trade> = ledger
+        .trades
+        .iter()
+        .map(|t| Trade {
+            entry: close(t.entry),
+            exit: close(t.exit),
+            side: t.side,
+            gross_bps: t.gross_bps,
+            cost_bps: t.cost_bps,
+        })
+        .collect();
+    FoldRecord { daily, trades, bars_held: ledger.trades.iter().map(|t| t.exit - t.entry).sum() }
+}
+
+fn correlation(pairs: &[(f64, f64)]) -> Option<f64> {
+    let (z, _) = standardised(pairs)?;
+    Some(z.iter().map(|(a, b)| a * b).sum::<f64>() / z.len() as f64)
+}
+
+/// Both sides with mean 0 and variance 1, and the count.
+fn standardised(pairs: &[(f64, f64)]) -> Option<(Vec<(f64, f64)>, f64)> {
+    let n = pairs.len() as f64;
+    if pairs.len() < 3 {
+        return None;
+    }
+    let (ma, mb) = pairs.iter().fold((0.0, 0.0), |(a, b), p| (a + p.0 / n, b + p.1 / n));
+    let (va, vb) = pairs.iter().fold((0.0, 0.0), |(a, b), p| (a + (p.0 - ma).powi(2) / n, b + (p.1 - mb).powi(2) / n));
+    if !(va > 1e-300 && vb > 1e-300) {
+        return None;
+    }
+    Some((pairs.iter().map(|p| ((p.0 - ma) / va.sqrt(), (p.1 - mb) / vb.sqrt())).collect(), n))
+}
+
+fn agreement(pairs: &[(f64, f64)], settings: &Settings) -> Agreement {
+    let lag = settings.label.horizon_bars + settings.timeframe.bars_in_days(1.0);
+    let product_test = |pairs: &[(f64, f64)]| {
+        let (z, _) = standardised(pairs)?;
+        let products: Vec<f64> = z.iter().map(|(a, b)| a * b).collect();
+        newey_west_mean(&products, lag, SmallSample::Asymptotic)
+    };
+    let plain = product_test(pairs);
+    let (s, y): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+    let ranked: Vec<(f64, f64)> = ranks(&s).into_iter().zip(ranks(&y)).collect();
+    let rank = product_test(&ranked);
+    let total: f64 = y.iter().map(|v| v * v).sum();
+    let residual: f64 = pairs.iter().map(|(s, y)| (y - s) * (y - s)).sum();
+    Agreement {
+        rows: pairs.len(),
+        ic: correlation(pairs),
+        ic_t: plain.map(|t| t.t),
+        rank_ic: correlation(&ranked),
+        rank_ic_t: rank.map(|t| t.t),
+        r2: (total > 0.0).then(|| 1.0 - residual / total),
+    }
+}
+
+fn buy_and_hold(prepared: &Prepared, plan: &Plan) -> f64 {
+    let (from, to) = rows_of(prepared, (plan.test_start, plan.test_end));
+    let present: Vec<f64> = prepared.series.close[from..to].iter().copied().filter(|c| c.is_finite()).collect();
+    match (present.first(), present.last()) {
+        (Some(first), Some(last)) => 100.0 * (last / first - 1.0),
+        _ => 0.0,
+    }
+}

@@ -1,0 +1,135 @@
+//! Scratch columns on local disk: what one pass over the coins leaves for the next.
+//!
+//! Files of little-endian f64 with a length and a checksum in front. They are cache: deleted when
+//! the run ends, swept when the next one starts, never part of the store's contract.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// A folder of scratch columns, removed when dropped.
+#[derive(Debug)]
+pub struct Scratch {
+    dir: PathBuf,
+}
+
+/// A scratch file could not be written or read back.
+#[derive(Debug, thiserror::Error)]
+pub enum ScratchError {
+    /// The disk refused.
+    #[error("scratch file {path}: {source}; free some space or point the store at another disk")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The content is not what was written.
+    #[error("scratch file {path} does not hold what was written to it; check the disk and run again")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Scratch {
+    /// A fresh, empty folder; whatever an interrupted run left there goes first.
+    ///
+    /// # Errors
+    /// When the folder cannot be emptied or made.
+    pub fn open(dir: &Path) -> Result<Scratch, ScratchError> {
+        let io = |source| ScratchError::Io { path: dir.to_owned(), source };
+        match fs::remove_dir_all(dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+            _ => {}
+        }
+        fs::create_dir_all(dir).map_err(io)?;
+        Ok(Scratch { dir: dir.to_owned() })
+    }
+
+    /// Writes a column under a name.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn write(&self, name: &str, values: &[f64]) -> Result<(), ScratchError> {
+        let path = self.dir.join(name);
+        let mut bytes = Vec::with_capacity(8 * values.len() + HEADER);
+        bytes.extend((values.len() as u64).to_le_bytes());
+        bytes.extend(checksum(values.iter().copied()).to_le_bytes());
+        values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
+        let mut file = fs::File::create(&path).map_err(|source| ScratchError::Io { path: path.clone(), source })?;
+        file.write_all(&bytes).map_err(|source| ScratchError::Io { path, source })
+    }
+
+    /// Reads a column back.
+    ///
+    /// # Errors
+    /// When the file is gone or not as written.
+    pub fn read(&self, name: &str) -> Result<Vec<f64>, ScratchError> {
+        let path = self.dir.join(name);
+        let bytes = fs::read(&path).map_err(|source| ScratchError::Io { path: path.clone(), source })?;
+        let whole = bytes.len() >= HEADER
+            && bytes.len() == HEADER + 8 * u64::from_le_bytes(array(&bytes[..8])) as usize;
+        if !whole {
+            return Err(ScratchError::Corrupt { path });
+        }
+        let values: Vec<f64> =
+            bytes[HEADER..].chunks_exact(8).map(|c| f64::from_le_bytes(array(c))).collect();
+        if checksum(values.iter().copied()).to_le_bytes() != bytes[8..HEADER] {
+            return Err(ScratchError::Corrupt { path });
+        }
+        Ok(values)
+    }
+}
+
+/// Length and checksum in front of the values, bytes.
+const HEADER: usize = 16;
+
+/// A multiplicative hash of the bits: notices torn and swapped writes, defends against nobody.
+fn checksum(values: impl Iterator<Item = f64>) -> u64 {
+    values.fold(0x9e37_79b9_7f4a_7c15, |h, v| (h ^ v.to_bits()).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29))
+}
+
+fn array(bytes: &[u8]) -> [u8; 8] {
+    let mut out = [0; 8];
+    out.copy_from_slice(bytes);
+    out
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Best effort: what stays behind is swept by the next run.
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_come_back_bit_for_bit_and_damage_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let scratch = Scratch::open(&dir.path().join("s")).unwrap();
+        let values = [1.5, f64::NAN, -0.0, f64::MIN_POSITIVE];
+        scratch.write("a", &values).unwrap();
+        let bits = |v: &[f64]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&scratch.read("a").unwrap()), bits(&values));
+        let path = dir.path().join("s/a");
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[20] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        assert!(matches!(scratch.read("a"), Err(ScratchError::Corrupt { .. })));
+        assert!(matches!(scratch.read("b"), Err(ScratchError::Io { .. })));
+    }
+
+    #[test]
+    fn a_new_run_sweeps_what_the_last_one_left() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("left"), b"x").unwrap();
+        let scratch = Scratch::open(dir.path()).unwrap();
+        assert!(!dir.path().join("left").exists());
+        drop(scratch);
+        assert!(!dir.path().exists());
+    }
+}
