@@ -22,7 +22,7 @@ pub enum Exit {
     Store = 5,
     /// The exchange or the network refused.
     Network = 6,
-    /// A run ended without publishing: canaries failed, or no coin could be trained.
+    /// A run ended without publishing; its notes say why.
     NotPublished = 7,
     /// Ctrl-C or a termination signal.
     Interrupted = 130,
@@ -38,7 +38,7 @@ impl Exit {
         (Exit::VerificationFailed, "stored results do not verify"),
         (Exit::Store, "the store cannot be read or written, or another run holds it"),
         (Exit::Network, "the exchange or the network refused"),
-        (Exit::NotPublished, "the run published nothing: canaries failed, or no coin could be trained"),
+        (Exit::NotPublished, "the run published nothing; its notes say why"),
         (Exit::Interrupted, "interrupted by Ctrl-C or a termination signal"),
     ];
 

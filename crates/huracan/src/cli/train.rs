@@ -83,7 +83,7 @@ pub struct RunSummary {
     pub encoder_id: Option<String>,
     /// Whether the roster was published.
     pub published: bool,
-    /// What a reader should know: canary verdicts, why nothing was published.
+    /// What a reader should know: warnings, why nothing was published.
     pub notes: Vec<String>,
     /// Wall-clock seconds.
     pub seconds: f64,
@@ -153,7 +153,7 @@ mod tests {
             trade_ok: 0,
             encoder_id: None,
             published,
-            notes: vec!["canaries passed".into()],
+            notes: vec!["two coins are stale".into()],
             seconds: 3.0,
         }
     }

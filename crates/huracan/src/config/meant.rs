@@ -6,7 +6,7 @@
 use super::layers::{Effective, Problem, as_tree};
 use super::ranges::{MAY_BE_EMPTY, RANGES};
 use super::tree::get;
-use super::written::{self, Book, Canaries, Costs, Fees, MarketWord, Metrics, Written};
+use super::written::{self, Book, Costs, Fees, MarketWord, Written};
 use huracan_core::choose::champion::ChampionRule;
 use huracan_core::choose::trade_ok::TradeGates;
 use huracan_core::encoder::EncoderKind;
@@ -44,10 +44,14 @@ pub struct EngineConfig {
     pub research_horizons_bars: Vec<usize>,
     /// How history is cut.
     pub walk_forward: WalkForward,
+    /// Days of training a coin needs in a fold to be fitted or traded there.
+    pub fold_train_days_min: f64,
     /// Ridge penalties over the number of rows, ascending.
     pub lambda_grid: Vec<f64>,
     /// Pulls toward the pooled head, ascending; infinity always competes beside them.
     pub tau_grid: Vec<f64>,
+    /// Log odds that a coin's own pattern must exceed to be believed.
+    pub own_log_odds_min: f64,
     /// What trades cost, both markets.
     pub costs: Costs,
     /// Multiples of the round-trip cost at which a position may open, ascending.
@@ -56,24 +60,14 @@ pub struct EngineConfig {
     pub exit_band: f64,
     /// Whether positions are hedged; see [`EngineConfig::hedged`].
     pub book: Book,
-    /// Top and bottom share of coins at which the whole-universe book opens, 0..0.5.
-    pub universe_enter_share: f64,
-    /// Share outside which it closes; more than `universe_enter_share`.
-    pub universe_leave_share: f64,
-    /// Bootstrap, HAC and shrinkage of reported figures.
-    pub metrics: Metrics,
     /// Limits of `trade_ok`.
     pub trade_gates: TradeGates,
     /// Sign-flip placebos the whole universe must beat.
     pub placebos: usize,
-    /// Canaries of a run.
-    pub canaries: Canaries,
     /// The champion rule.
     pub champion: ChampionRule,
-    /// A champion older than this many days is evaluated again.
-    pub champion_age_days_max: f64,
-    /// Hours a roster stays fresh.
-    pub roster_valid_hours: f64,
+    /// Days after which roster and models expire.
+    pub model_ttl_days: f64,
 }
 
 /// The encoder that all coins share.
@@ -83,8 +77,6 @@ pub struct EncoderPlan {
     pub kind: EncoderKind,
     /// Numbers of codes that compete, ascending, without repetition.
     pub components: Vec<usize>,
-    /// Days after which it is fitted again.
-    pub refit_days: u64,
 }
 
 impl EngineConfig {
@@ -162,15 +154,14 @@ fn assemble(w: Written, config_id: String, bar: Timeframe, cores: usize) -> Engi
             embargo_days: w.walk_forward.embargo_days,
             inner_days: w.walk_forward.inner_validation_days,
         },
+        fold_train_days_min: w.walk_forward.fold_train_days_min,
         lambda_grid: w.heads.lambda_grid,
         tau_grid: w.heads.tau_grid,
+        own_log_odds_min: w.heads.own_log_odds_min,
         costs: w.costs,
         entry_k_grid: w.trading.entry_k_grid,
         exit_band: w.trading.exit_band,
         book: w.trading.book,
-        universe_enter_share: w.trading.universe_enter_share,
-        universe_leave_share: w.trading.universe_leave_share,
-        metrics: w.metrics,
         trade_gates: TradeGates {
             net_pnl_pct_min: w.trade_ok.net_pnl_pct_min,
             sample_size_min: w.trade_ok.sample_size_min as usize,
@@ -183,7 +174,6 @@ fn assemble(w: Written, config_id: String, bar: Timeframe, cores: usize) -> Engi
             oos_days_min: w.trade_ok.oos_days_min,
         },
         placebos: w.trade_ok.placebos as usize,
-        canaries: w.canaries,
         champion: ChampionRule {
             sharpe_gain_min: w.champion.sharpe_gain_min,
             net_gain_pct_min: w.champion.net_gain_pct_min,
@@ -191,8 +181,7 @@ fn assemble(w: Written, config_id: String, bar: Timeframe, cores: usize) -> Engi
             common_days_min: w.champion.common_days_min as usize,
             false_discovery_rate: w.champion.fdr,
         },
-        champion_age_days_max: w.champion.age_days_max,
-        roster_valid_hours: w.roster.valid_hours,
+        model_ttl_days: w.publish.model_ttl_days,
     }
 }
 
@@ -204,7 +193,7 @@ fn encoder(encoder: &written::SharedEncoder) -> EncoderPlan {
     let kind = match encoder.r#type {
         written::EncoderKind::Pca => EncoderKind::Pca,
     };
-    EncoderPlan { kind, components, refit_days: encoder.refit_days }
+    EncoderPlan { kind, components }
 }
 
 fn gates(gates: &written::Gates) -> GateLimits {
@@ -261,6 +250,8 @@ fn rules(w: &Written, bar: Timeframe) -> Vec<(&'static str, bool, String)> {
     let bars = |days: f64| days * bar.bars_per_day();
     let walk = &w.walk_forward;
     let window = (w.labels.horizon_bars + w.labels.entry_lag_bars) as f64;
+    let horizon = w.labels.horizon_bars as f64;
+    let longest_research = w.labels.research_horizons_bars.last().map_or(0.0, |&bars| bars as f64);
     let oos_days = walk.folds as f64 * walk.fold_days;
     let at_most = |path: &'static str, value: f64, other: &str, limit: f64| {
         (path, value <= limit, format!("{path} is {value}, expected at most {other} ({limit})"))
@@ -285,6 +276,7 @@ fn rules(w: &Written, bar: Timeframe) -> Vec<(&'static str, bool, String)> {
             "the days that walk_forward tests",
             oos_days,
         ),
+        at_most("labels.research_horizons_bars", longest_research, "labels.horizon_bars", horizon),
         at_most(
             "gates.history_days_min",
             w.gates.history_days_min,
@@ -298,24 +290,10 @@ fn rules(w: &Written, bar: Timeframe) -> Vec<(&'static str, bool, String)> {
             w.gates.spread_bps_max,
         ),
         (
-            "trading.universe_leave_share",
-            w.trading.universe_enter_share < w.trading.universe_leave_share,
-            format!(
-                "trading.universe_leave_share is {}, expected more than trading.universe_enter_share ({})",
-                w.trading.universe_leave_share, w.trading.universe_enter_share
-            ),
-        ),
-        (
             "trading.book",
             !(w.trading.book == Book::Hedged && w.data.market == MarketWord::Spot),
             "trading.book is hedged and data.market is spot, expected auto or outright: spot cannot be sold short"
                 .to_owned(),
-        ),
-        at_most(
-            "canaries.planted_found_min",
-            w.canaries.planted_found_min as f64,
-            "canaries.planted",
-            w.canaries.planted as f64,
         ),
     ]
 }

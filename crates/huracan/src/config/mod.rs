@@ -194,9 +194,11 @@ mod tests {
         check("champion: {common_days_min: 151}", "champion.common_days_min is 151");
         check("gates: {history_days_min: 150}", "gates.history_days_min is 150");
         check("gates: {trade_spread_bps_max: 60}", "gates.trade_spread_bps_max is 60");
-        check("trading: {universe_leave_share: 0.1}", "trading.universe_leave_share");
+        check(
+            "labels: {research_horizons_bars: [4, 72]}",
+            "labels.research_horizons_bars is 72, expected at most",
+        );
         check("trading: {book: hedged}\ndata: {market: spot}", "trading.book is hedged");
-        check("canaries: {planted: 6}", "canaries.planted_found_min is 7");
     }
 
     #[test]

@@ -47,16 +47,12 @@ groups! {
         costs: Costs = Costs::default(),
         /// How a score becomes a position.
         trading: Trading = Trading::default(),
-        /// How figures are given their uncertainty.
-        metrics: Metrics = Metrics::default(),
         /// When a coin may be proposed for trading.
         trade_ok: TradeOk = TradeOk::default(),
-        /// The planted and the pure-noise coins that test every run.
-        canaries: Canaries = Canaries::default(),
         /// When a new model replaces the one in force.
         champion: Champion = Champion::default(),
         /// How long what is published stays fresh.
-        roster: Roster = Roster::default(),
+        publish: Publish = Publish::default(),
     }
 
     /// How many coins, how many at once, and what they share.
@@ -81,8 +77,6 @@ groups! {
         enabled: bool = true,
         /// Smaller numbers of codes that compete with `n_components` in inner validation.
         smaller_components: Vec<u64> = vec![10, 20],
-        /// Days after which the encoder is fitted again.
-        refit_days: u64 = 7,
     }
 
     /// The candles a run reads.
@@ -157,6 +151,8 @@ groups! {
         embargo_days: f64 = 5.0,
         /// Days at the end of training on which choices are made before the refit.
         inner_validation_days: f64 = 30.0,
+        /// Days of training a coin needs in a fold to be fitted or traded there.
+        fold_train_days_min: f64 = 30.0,
     }
 
     /// The penalties that compete in inner validation.
@@ -165,6 +161,8 @@ groups! {
         lambda_grid: Vec<f64> = vec![0.3, 1.0, 3.0, 10.0, 30.0, 100.0],
         /// Pull toward the pooled head. Fully pooled (infinity) always competes and is the fallback.
         tau_grid: Vec<f64> = vec![0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0],
+        /// Log odds against a coin having a pattern of its own; its evidence must exceed them.
+        own_log_odds_min: f64 = 3.0,
     }
 
     /// What a trade costs.
@@ -201,22 +199,6 @@ groups! {
         exit_band: f64 = 0.3,
         /// auto: hedged for relative labels on perpetuals, outright otherwise.
         book: Book = Book::Auto,
-        /// The whole-universe book opens in the top and bottom share of coins.
-        universe_enter_share: f64 = 0.10,
-        /// The whole-universe book closes outside the top and bottom share of coins.
-        universe_leave_share: f64 = 0.25,
-    }
-
-    /// How figures are given their uncertainty.
-    Metrics {
-        /// The stationary bootstrap's mean block is at least this long, and at least two horizons.
-        bootstrap_block_days_min: f64 = 3.0,
-        /// Draws of the stationary bootstrap.
-        bootstrap_draws: u64 = 1_000,
-        /// Lags added to the label's horizon in HAC variances.
-        hac_extra_lag_bars: u64 = 24,
-        /// A coin's published net figure is pulled to the pool's with the weight of this many trades.
-        report_prior_trades: f64 = 300.0,
     }
 
     /// When a coin may be proposed for trading. Every gate is written with its value and limit.
@@ -243,16 +225,6 @@ groups! {
         placebos: u64 = 16,
     }
 
-    /// The planted and the pure-noise coins that test every run.
-    Canaries {
-        /// Coins made of noise; publication stops if one of them passes.
-        noise: u64 = 20,
-        /// Coins with a planted edge.
-        planted: u64 = 10,
-        /// Planted coins that must be found, or publication stops.
-        planted_found_min: u64 = 7,
-    }
-
     /// When a new model replaces the one in force.
     Champion {
         /// Gain in Sharpe that suffices when net profit is not worse.
@@ -265,14 +237,12 @@ groups! {
         common_days_min: u64 = 60,
         /// False discovery rate over the run's promotions.
         fdr: f64 = 0.10,
-        /// A champion older than this is evaluated again.
-        age_days_max: f64 = 30.0,
     }
 
     /// How long what is published stays fresh.
-    Roster {
-        /// Hours after which a roster is no longer fresh.
-        valid_hours: f64 = 48.0,
+    Publish {
+        /// Days after which roster and models expire.
+        model_ttl_days: f64 = 7.0,
     }
 }
 
