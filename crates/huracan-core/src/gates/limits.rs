@@ -38,6 +38,9 @@ pub struct GateLimits {
     pub dead_tail_hours_max: f64,
     /// Largest share of rows off the grid before the source is of another bar, 0..1 (a judgement).
     pub off_grid_share_max: f64,
+    /// Largest share of rows that contradict another row of the same bar before two sources must
+    /// be mixed under one name, 0..1 (a judgement).
+    pub contradictory_share_max: f64,
 }
 
 impl Default for GateLimits {
@@ -60,6 +63,7 @@ impl Default for GateLimits {
             stale_bars_max: 3,
             dead_tail_hours_max: 24.0,
             off_grid_share_max: 0.01,
+            contradictory_share_max: 0.01,
         }
     }
 }

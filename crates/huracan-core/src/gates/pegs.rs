@@ -6,8 +6,8 @@ use crate::words::Symbol;
 /// Base assets pegged to a currency, in alphabetical order.
 pub const PEGGED_ASSETS: [&str; 31] = [
     "AEUR", "AUD", "BFUSD", "BIDR", "BUSD", "DAI", "EUR", "EURI", "EURS", "FDUSD", "FRAX", "GBP", "GUSD",
-    "IDRT", "LUSD", "PAX", "PYUSD", "RLUSD", "SUSD", "TRY", "TUSD", "USD1", "USDC", "USDD", "USDE",
-    "USDP", "USDS", "USDT", "UST", "VAI", "XUSD",
+    "IDRT", "LUSD", "PAX", "PYUSD", "RLUSD", "SUSD", "TRY", "TUSD", "USD1", "USDC", "USDD", "USDE", "USDP",
+    "USDS", "USDT", "UST", "VAI", "XUSD",
 ];
 
 /// Whether the symbol's base asset is a known peg.

@@ -191,7 +191,9 @@ impl fmt::Display for SkipReason {
                 f,
                 "relisted or redenominated at {at} (log-return {log_return:.2}); cut the history before it"
             ),
-            SkipReason::Pegged { found, limit, what } => write!(f, "pegged: {what} {found}, expected {limit}"),
+            SkipReason::Pegged { found, limit, what } => {
+                write!(f, "pegged: {what} {found}, expected {limit}")
+            }
             SkipReason::Stale { bars, bars_max } => {
                 write!(f, "the last bar ended {bars} bars before the run's end, at most {bars_max} allowed")
             }

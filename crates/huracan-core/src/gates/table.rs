@@ -1,8 +1,8 @@
 //! The table of gates: what each asks, in which unit, against which limit.
 
+use super::GateLimits;
 use super::pegs;
 use super::reason::{Figure, SkipReason};
-use super::GateLimits;
 use crate::series::Profile;
 use crate::words::{Timeframe, UtcMs};
 
@@ -62,12 +62,30 @@ const fn at_the_files(code: &'static str, asks: &'static str) -> Gate {
 pub static GATES: &[Gate] = &[
     at_the_files("invalid_symbol", "does the file name a symbol in upper-case ASCII"),
     at_the_files("unreadable", "can the file be read as candles"),
-    at_the_files("two_venues", "are all bars of this name from one venue"),
+    gate(
+        "two_venues",
+        "are all bars of this name from one venue",
+        "share",
+        "contradictory_share_max",
+        two_venues,
+    ),
     gate("mixed_bars", "are the rows of the stated bar", "", "off_grid_share_max", mixed_bars),
     gate("time_column_contradiction", "can the times be trusted", "", "", time_columns),
-    gate("bad_prices", "are prices positive, finite and consistent", "share", "bad_rows_share_max", bad_prices),
+    gate(
+        "bad_prices",
+        "are prices positive, finite and consistent",
+        "share",
+        "bad_rows_share_max",
+        bad_prices,
+    ),
     gate("relisted", "is it one asset throughout", "log-return", "", relisted),
-    gate("jump_across_gap", "is the price continuous over gaps", "log-return", "gap_log_return_max", gap_jump),
+    gate(
+        "jump_across_gap",
+        "is the price continuous over gaps",
+        "log-return",
+        "gap_log_return_max",
+        gap_jump,
+    ),
     Gate {
         trade_limit: "trade_history_days_min",
         ..gate("short_history", "is the history long enough", "days", "history_days_min", short_history)
@@ -126,8 +144,22 @@ fn mixed_bars(facts: &Facts<'_>, _: Purpose) -> Option<SkipReason> {
     Some(SkipReason::MixedBars { found, expected: format!("bars of {}", facts.timeframe) })
 }
 
+/// Venues that the files name are compared where files are read; bars that contradict each other
+/// row by row show two sources under one name whatever the files say.
+fn two_venues(facts: &Facts<'_>, _: Purpose) -> Option<SkipReason> {
+    let contradictory = facts.profile.duplicates_contradictory;
+    let found = share(contradictory, facts.profile.rows_read);
+    (found > facts.limits.contradictory_share_max).then(|| SkipReason::TwoVenues {
+        found: format!(
+            "{contradictory} of {} rows contradict another row of the same bar",
+            facts.profile.rows_read
+        ),
+    })
+}
+
 fn time_columns(facts: &Facts<'_>, _: Purpose) -> Option<SkipReason> {
-    let serious = |note: &&crate::series::Note| note.untrustworthy && note.code == "time_column_contradiction";
+    let serious =
+        |note: &&crate::series::Note| note.untrustworthy && note.code == "time_column_contradiction";
     let note = facts.profile.notes.iter().find(serious)?;
     Some(SkipReason::TimeColumnContradiction { found: note.text.clone() })
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::series::{Bars, Note, Series, align, cut_at_last_relisting};
 use crate::series::testing::{HOUR, START, random_bars, symbol};
+use crate::series::{Bars, Note, Series, align, cut_at_last_relisting};
 use crate::words::{Symbol, UtcMs};
 
 const ROWS: usize = 24 * 200;
@@ -61,6 +61,15 @@ fn every_gate_is_silent_on_a_clean_coin() {
 fn defects() -> Vec<(&'static str, fn(&mut Bars))> {
     vec![
         ("mixed_bars", |bars| bars.open_time.iter_mut().step_by(50).for_each(|time| *time += 1)),
+        ("two_venues", |bars| {
+            let other = random_bars(ROWS, 22);
+            bars.open_time.extend(other.open_time);
+            bars.open.extend(other.open);
+            bars.high.extend(other.high);
+            bars.low.extend(other.low);
+            bars.close.extend(other.close);
+            bars.volume.extend(other.volume);
+        }),
         ("bad_prices", |bars| bars.close.iter_mut().step_by(500).for_each(|price| *price = -1.0)),
         ("relisted", |bars| {
             scale(bars, 2400..ROWS, 100.0);
@@ -195,7 +204,8 @@ fn a_peg_is_known_by_name() {
 #[test]
 fn a_second_time_column_warns_or_forbids() {
     let (_, mut profile) = profiled(clean());
-    let note = Note { code: "time_column_contradiction", text: "ts is 1970".to_owned(), untrustworthy: false };
+    let note =
+        Note { code: "time_column_contradiction", text: "ts is 1970".to_owned(), untrustworthy: false };
     profile.notes = vec![note.clone()];
     let verdict = verdict_of(&profile, None);
     assert!(verdict.may_train() && verdict.warnings[0].code == "time_column_contradiction");

@@ -39,7 +39,9 @@ pub enum SeriesError {
         rows_after_until: usize,
     },
     /// Columns of different lengths: a broken promise of the reader.
-    #[error("{symbol}: column {column} has {found} rows, open_time has {expected}; every column must be as long")]
+    #[error(
+        "{symbol}: column {column} has {found} rows, open_time has {expected}; every column must be as long"
+    )]
     UnequalColumns {
         /// Whose bars.
         symbol: Symbol,
@@ -207,9 +209,12 @@ fn modal_spacing(times: &[i64], order: &[usize]) -> Option<i64> {
         order.windows(2).map(|pair| times[pair[1]] - times[pair[0]]).filter(|&step| step > 0).collect();
     steps.sort_unstable();
     let runs = steps.chunk_by(|a, b| a == b);
-    runs.fold((0, None), |(count, best), run| {
-        if run.len() > count { (run.len(), Some(run[0])) } else { (count, best) }
-    })
+    runs.fold(
+        (0, None),
+        |(count, best), run| {
+            if run.len() > count { (run.len(), Some(run[0])) } else { (count, best) }
+        },
+    )
     .1
 }
 
@@ -312,9 +317,13 @@ mod tests {
     fn shuffled_rows_give_the_same_series() {
         let bars = random_bars(50, 2);
         let mut shuffled = bars.clone();
-        for column in
-            [&mut shuffled.open, &mut shuffled.high, &mut shuffled.low, &mut shuffled.close, &mut shuffled.volume]
-        {
+        for column in [
+            &mut shuffled.open,
+            &mut shuffled.high,
+            &mut shuffled.low,
+            &mut shuffled.close,
+            &mut shuffled.volume,
+        ] {
             column.swap(3, 40);
         }
         shuffled.open_time.swap(3, 40);
@@ -372,8 +381,7 @@ mod tests {
     #[test]
     fn a_bar_counts_only_when_complete() {
         let until = UtcMs(START + 10 * HOUR);
-        let (series, profile) =
-            align(&symbol(), Timeframe::H1, random_bars(50, 6), Some(until)).unwrap();
+        let (series, profile) = align(&symbol(), Timeframe::H1, random_bars(50, 6), Some(until)).unwrap();
         assert_eq!((series.len(), series.end(), profile.rows_after_until), (10, until, 40));
         let early = UtcMs(START + 10 * HOUR - 1);
         let (series, _) = align(&symbol(), Timeframe::H1, random_bars(50, 6), Some(early)).unwrap();

@@ -3,8 +3,8 @@
 //! Shares are 0..1 of present bars; "30 d" is the 30 days before the end of the last bar; figures
 //! that the bars cannot give are `None`. Quote volume is in the pair's quote currency.
 
-use super::jumps::{self, Jump, median};
 use super::Series;
+use super::jumps::{self, Jump, median};
 use crate::words::{Symbol, Timeframe, UtcMs};
 
 /// Bars of the recent window, in days.
@@ -166,7 +166,8 @@ impl Profile {
         let largest = returns.iter().copied().reduce(|a, b| if b.1.abs() > a.1.abs() { b } else { a });
         let share = |from: usize, test: fn(&Series, usize) -> bool| {
             let present = (from..len).filter(|&i| !series.close[i].is_nan());
-            let (all, hits) = present.fold((0, 0), |(all, hits), i| (all + 1, hits + usize::from(test(series, i))));
+            let (all, hits) =
+                present.fold((0, 0), |(all, hits), i| (all + 1, hits + usize::from(test(series, i))));
             if all == 0 { 0.0 } else { f64::from(hits as u32) / f64::from(all as u32) }
         };
         let stale_bars = until.map(|until| (until.0 - series.end().0).div_euclid(bar_ms).max(0));
@@ -386,10 +387,7 @@ mod tests {
         drop_rows(&mut bars, 50, 53);
         let found = profile(bars, None);
         assert_eq!((found.missing_runs, found.expected_bars, found.present_bars), (2, 300, 287));
-        assert_eq!(
-            found.longest_missing,
-            Some(MissingRun { start: UtcMs(START + 200 * HOUR), bars: 10 })
-        );
+        assert_eq!(found.longest_missing, Some(MissingRun { start: UtcMs(START + 200 * HOUR), bars: 10 }));
         assert!((found.coverage - 287.0 / 300.0).abs() < 1e-12);
         assert!((found.span_days - 12.5).abs() < 1e-12);
     }
@@ -457,7 +455,8 @@ mod tests {
             bars.volume[row] /= 1000.0;
         }
         drop_rows(&mut bars, 260, 300);
-        let (series, before) = align(&symbol(), Timeframe::H1, bars, Some(UtcMs(START + 605 * HOUR))).unwrap();
+        let (series, before) =
+            align(&symbol(), Timeframe::H1, bars, Some(UtcMs(START + 605 * HOUR))).unwrap();
         assert_eq!(before.relistings().count(), 1);
         let (kept, after) = cut_at_last_relisting(series, &before);
         assert_eq!((kept.len(), kept.start), (300, UtcMs(START + 300 * HOUR)));
