@@ -141,12 +141,18 @@ mod tests {
     fn a_raised_stop_ends_the_run() {
         let stop = AtomicBool::new(false);
         let mut seen = 0;
-        let result = run_ordered(2, 1000, &stop, |i| i, |i, _| {
-            seen += 1;
-            if i == 5 {
-                stop.store(true, Ordering::Relaxed);
-            }
-        });
+        let result = run_ordered(
+            2,
+            1000,
+            &stop,
+            |i| i,
+            |i, _| {
+                seen += 1;
+                if i == 5 {
+                    stop.store(true, Ordering::Relaxed);
+                }
+            },
+        );
         assert_eq!(result, Err(Interrupted));
         assert!(seen < 1000);
     }

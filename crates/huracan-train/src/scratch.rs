@@ -57,7 +57,8 @@ impl Scratch {
         bytes.extend((values.len() as u64).to_le_bytes());
         bytes.extend(checksum(values.iter().copied()).to_le_bytes());
         values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
-        let mut file = fs::File::create(&path).map_err(|source| ScratchError::Io { path: path.clone(), source })?;
+        let mut file =
+            fs::File::create(&path).map_err(|source| ScratchError::Io { path: path.clone(), source })?;
         file.write_all(&bytes).map_err(|source| ScratchError::Io { path, source })
     }
 
@@ -87,7 +88,9 @@ const HEADER: usize = 16;
 
 /// A multiplicative hash of the bits: notices torn and swapped writes, defends against nobody.
 fn checksum(values: impl Iterator<Item = f64>) -> u64 {
-    values.fold(0x9e37_79b9_7f4a_7c15, |h, v| (h ^ v.to_bits()).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29))
+    values.fold(0x9e37_79b9_7f4a_7c15, |h, v| {
+        (h ^ v.to_bits()).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29)
+    })
 }
 
 fn array(bytes: &[u8]) -> [u8; 8] {

@@ -2,8 +2,10 @@
 
 use huracan_core::series::{Bars, Note};
 use huracan_core::synth;
-use huracan_core::words::Symbol;
+use huracan_core::words::{Market, Symbol, Timeframe};
+use huracan_market::files::{self, ScanOptions, SeriesFiles};
 use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
 
 /// One input file, for a model's lineage.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -61,6 +63,61 @@ pub trait CandleSource: Sync {
     fn describe(&self) -> String;
 }
 
+/// A folder of candle files as a source.
+pub struct FolderSource {
+    dir: PathBuf,
+    entries: Vec<Entry>,
+    series: Vec<Option<SeriesFiles>>,
+}
+
+impl FolderSource {
+    /// Scans a folder (footers and names only); series of other bar lengths than `timeframe` are
+    /// left aside.
+    ///
+    /// # Errors
+    /// When the folder is missing, empty, or unreadable as a whole.
+    pub fn open(
+        dir: &Path,
+        timeframe: Timeframe,
+        market: Option<Market>,
+    ) -> Result<FolderSource, huracan_market::Error> {
+        let scan = files::scan(dir, &ScanOptions { bar: Some(timeframe), market, symbol: None })?;
+        let mut found: Vec<(String, Entry, Option<SeriesFiles>)> = Vec::new();
+        for series in scan.series {
+            found.push((series.symbol.to_string(), Entry::Coin(series.symbol.clone()), Some(series)));
+        }
+        for unusable in scan.unusable {
+            let failure =
+                LoadFailure { code: unusable.reason.code().to_owned(), text: unusable.reason.to_string() };
+            let name = unusable.symbol.map_or(unusable.name, |s| s.to_string());
+            found.push((name.clone(), Entry::Refused { name, failure }, None));
+        }
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        let (entries, series) = found.into_iter().map(|(_, entry, series)| (entry, series)).unzip();
+        Ok(FolderSource { dir: dir.to_owned(), entries, series })
+    }
+}
+
+impl CandleSource for FolderSource {
+    fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    fn load(&self, index: usize) -> Result<Loaded, LoadFailure> {
+        let gone = || LoadFailure { code: "unreadable".into(), text: "no candle file".into() };
+        let series = self.series.get(index).and_then(Option::as_ref).ok_or_else(gone)?;
+        let candles = files::read(series)
+            .map_err(|error| LoadFailure { code: error.code().to_owned(), text: error.to_string() })?;
+        let below = |path: &Path| path.strip_prefix(&self.dir).unwrap_or(path).to_string_lossy().into_owned();
+        let inputs = candles.inputs.into_iter().map(|f| InputFile { path: below(&f.path), sha256: f.sha256 });
+        Ok(Loaded { bars: candles.bars, inputs: inputs.collect(), notes: candles.notes })
+    }
+
+    fn describe(&self) -> String {
+        format!("{} series of candle files", self.entries.len())
+    }
+}
+
 /// The generated market as a source.
 pub struct SynthSource {
     factors: synth::Factors,
@@ -101,7 +158,10 @@ impl CandleSource for SynthSource {
 
     fn describe(&self) -> String {
         let s = &self.spec;
-        format!("generated market, seed {}, {} coins, {} days of {} bars", s.seed.0, s.coins, s.days, s.timeframe)
+        format!(
+            "generated market, seed {}, {} coins, {} days of {} bars",
+            s.seed.0, s.coins, s.days, s.timeframe
+        )
     }
 }
 

@@ -107,7 +107,8 @@ pub fn rank_band(settings: &Settings, plan: &Plan, panel: &Panel) -> RankBandBoo
     let mut waiting: Vec<Vec<f64>> = Vec::new();
     let per_fold = panel.times / plan.tested().len().max(1);
     for t in 0..panel.times {
-        let day = (plan.test_start.0 + t as i64 * plan.timeframe.ms()).div_euclid(UtcMs::DAY) - plan.test_start.day();
+        let day = (plan.test_start.0 + t as i64 * plan.timeframe.ms()).div_euclid(UtcMs::DAY)
+            - plan.test_start.day();
         let day = (day as usize).min(days - 1);
         let row = t * coins;
         for (c, weight) in weights.iter().enumerate().filter(|(_, w)| **w != 0.0) {
@@ -137,7 +138,8 @@ pub fn rank_band(settings: &Settings, plan: &Plan, panel: &Panel) -> RankBandBoo
         waiting.push(leg_weights(&side));
     }
     let mean = |v: &[f64]| v.iter().sum::<f64>() / days as f64;
-    let test = newey_west_mean(&net, settings.metric_options(settings.seed).hac_lag_days, SmallSample::Asymptotic);
+    let test =
+        newey_west_mean(&net, settings.metric_options(settings.seed).hac_lag_days, SmallSample::Asymptotic);
     RankBandBook {
         mean_net_bps: mean(&net),
         mean_gross_bps: mean(&gross),
@@ -160,7 +162,8 @@ fn decide(scores: &[f32], side: &mut [i8]) {
         for (place, &c) in order.iter().enumerate() {
             let from_top = (place as f64 + 0.5) / n;
             let from_bottom = 1.0 - from_top;
-            let stays = |s: i8, distance: f64| distance <= ENTER_SHARE || (side[c] == s && distance <= LEAVE_SHARE);
+            let stays =
+                |s: i8, distance: f64| distance <= ENTER_SHARE || (side[c] == s && distance <= LEAVE_SHARE);
             next[c] = if stays(1, from_top) {
                 1
             } else if stays(-1, from_bottom) {

@@ -59,7 +59,9 @@ pub fn lanes(settings: &Settings, pools: &Pools, fold: usize) -> Vec<LaneFold> {
         lane(0, &choices.plain, false),
         lane(0, &choices.encoded, true),
     ];
-    all.extend((0..targets.placebos).map(|i| lane(targets.placebo(i), &choices.best[targets.placebo(i)], false)));
+    all.extend(
+        (0..targets.placebos).map(|i| lane(targets.placebo(i), &choices.best[targets.placebo(i)], false)),
+    );
     all
 }
 
@@ -134,7 +136,8 @@ pub fn slopes(
         .map(|stage| {
             (0..count)
                 .map(|lane| {
-                    let known: Vec<SlopeEstimate> = estimates.iter().filter_map(|e: &Row| e[stage][lane]).collect();
+                    let known: Vec<SlopeEstimate> =
+                        estimates.iter().filter_map(|e: &Row| e[stage][lane]).collect();
                     SlopePrior::fit(&known)
                 })
                 .collect()
@@ -238,7 +241,9 @@ fn prior_heads(
     for ((components, lambda, own_codes), members) in groups {
         let basis = if own_codes { own_basis.unwrap_or(&pool.basis) } else { &pool.basis };
         let metric = penalty_metric(basis, components);
-        let cross = Mat::from_fn(moments.mean.len(), members.len(), |i, j| moments.cross[(i, lanes[members[j]].target)]);
+        let cross = Mat::from_fn(moments.mean.len(), members.len(), |i, j| {
+            moments.cross[(i, lanes[members[j]].target)]
+        });
         if let Some(solved) = ridge(&moments.cov, &cross, f64::from_bits(lambda), &metric) {
             for (j, &l) in members.iter().enumerate() {
                 heads[l] = Some((0..solved.nrows()).map(|i| solved[(i, j)]).collect());

@@ -103,7 +103,9 @@ pub enum EngineError {
         symbol: String,
     },
     /// No coin has enough training rows in some fold.
-    #[error("no coin has {days} days of labelled rows before the first fold; give more history or fewer folds")]
+    #[error(
+        "no coin has {days} days of labelled rows before the first fold; give more history or fewer folds"
+    )]
     EmptyPool {
         /// Days needed.
         days: f64,
@@ -120,7 +122,9 @@ pub enum EngineError {
     #[error("market context: {0}")]
     Context(#[from] features::ContextError),
     /// The relative label needs a market to be relative to.
-    #[error("the relative label needs at least {needed} coins, found {found}; add candles or set labels.kind to scaled")]
+    #[error(
+        "the relative label needs at least {needed} coins, found {found}; add candles or set labels.kind to scaled"
+    )]
     TooFewCoins {
         /// Coins found.
         found: usize,
@@ -168,7 +172,9 @@ pub struct Market {
 /// When interrupted, the scratch disk fails, or series do not lie on one grid.
 pub fn market(engine: &Engine<'_>, survey: &survey::Survey) -> Result<Market, EngineError> {
     let settings = engine.settings;
-    if settings.label.kind == huracan_core::labels::LabelKind::Relative && survey.coins.len() < RELATIVE_COINS_MIN {
+    if settings.label.kind == huracan_core::labels::LabelKind::Relative
+        && survey.coins.len() < RELATIVE_COINS_MIN
+    {
         return Err(EngineError::TooFewCoins { found: survey.coins.len(), needed: RELATIVE_COINS_MIN });
     }
     let grid = survey.grid;
@@ -197,7 +203,9 @@ pub fn market(engine: &Engine<'_>, survey: &survey::Survey) -> Result<Market, En
 
 /// Features whose inputs most coins have.
 fn columns(survey: &survey::Survey, bitcoin: bool, ether: bool) -> Vec<usize> {
-    let most = |has: &dyn Fn(&survey::Coin) -> bool| 2 * survey.coins.iter().filter(|c| has(c)).count() > survey.coins.len();
+    let most = |has: &dyn Fn(&survey::Coin) -> bool| {
+        2 * survey.coins.iter().filter(|c| has(c)).count() > survey.coins.len()
+    };
     let trades = most(&|c| c.extras().0);
     let taker = most(&|c| c.extras().1);
     let crowd = survey.coins.len() >= 2 * RELATIVE_COINS_MIN;

@@ -109,8 +109,17 @@ fn choose(settings: &Settings, inner: &Pool, validation: Option<&Moments>, targe
     let best = |j: usize, fits: &dyn Fn(&Chosen) -> bool| -> Option<Chosen> {
         let key = |c: &Chosen| c.validation_ic.unwrap_or(f64::NEG_INFINITY);
         let better = |a: Chosen, b: Chosen| {
-            let order = key(&b).total_cmp(&key(&a)).then(b.lambda.total_cmp(&a.lambda)).then(a.components.cmp(&b.components));
-            if order.is_lt() { a } else if order.is_gt() { b } else { a }
+            let order = key(&b)
+                .total_cmp(&key(&a))
+                .then(b.lambda.total_cmp(&a.lambda))
+                .then(a.components.cmp(&b.components));
+            if order.is_lt() {
+                a
+            } else if order.is_gt() {
+                b
+            } else {
+                a
+            }
         };
         tried.iter().map(|row| row[j]).filter(|c| fits(c)).reduce(better)
     };

@@ -32,13 +32,20 @@ pub struct Prepared {
 
 /// Makes a coin ready. `scaler` is given in the second pass, fitted on its first training rows in
 /// the first.
-pub fn prepare(settings: &Settings, market: &Market, plan: &Plan, series: Series, scaler: Option<Scaler>) -> Prepared {
+pub fn prepare(
+    settings: &Settings,
+    market: &Market,
+    plan: &Plan,
+    series: Series,
+    scaler: Option<Scaler>,
+) -> Prepared {
     let x = features::matrix(&series, &market.context, &market.columns);
     let scaler = scaler.unwrap_or_else(|| Scaler::fit(&x, scaler_span(settings, plan, &series)));
     let design = scaler.design(&x);
     drop(x);
     let missing_share = market.columns.len();
-    let usable = (0..series.len()).map(|i| !series.close[i].is_nan() && design[(i, missing_share)] < 0.0).collect();
+    let usable =
+        (0..series.len()).map(|i| !series.close[i].is_nan() && design[(i, missing_share)] < 0.0).collect();
     let sigma = labels::ewma_sigma(&series, settings.label.sigma_half_life_bars);
     let mut all: Vec<Vec<f64>> = settings
         .horizons()

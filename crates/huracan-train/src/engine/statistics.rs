@@ -141,7 +141,12 @@ struct Work {
 ///
 /// # Errors
 /// When interrupted or the scratch disk fails.
-pub fn statistics(engine: &Engine<'_>, survey: &Survey, market: &Market, plan: &Plan) -> Result<Statistics, EngineError> {
+pub fn statistics(
+    engine: &Engine<'_>,
+    survey: &Survey,
+    market: &Market,
+    plan: &Plan,
+) -> Result<Statistics, EngineError> {
     let settings = engine.settings;
     let targets = Targets::of(settings);
     let (p, q) = (market.columns.len() + 1, targets.count());
@@ -181,7 +186,12 @@ pub fn statistics(engine: &Engine<'_>, survey: &Survey, market: &Market, plan: &
                     let weight = 1.0 / twins.len() as f64;
                     pool(&mut out.train, &work.train, weight);
                     pool(&mut out.validation, &work.validation, weight);
-                    out.coins.push(Some(CoinStatistics { scaler: work.scaler, rows: work.rows, weight, twins }));
+                    out.coins.push(Some(CoinStatistics {
+                        scaler: work.scaler,
+                        rows: work.rows,
+                        weight,
+                        twins,
+                    }));
                 }
                 Ok(Err(error)) => disk = Some(error),
                 Err(error) => {

@@ -188,7 +188,10 @@ pub fn survey(engine: &Engine<'_>, source: &dyn CandleSource, stage: usize) -> R
 fn look(engine: &Engine<'_>, source: &dyn CandleSource, index: usize) -> Result<Sight, ScratchError> {
     let settings = engine.settings;
     let refuse = |name: String, code: &str, found: String, limit: &str| {
-        Sight::Refused(Skipped { symbol: name, reasons: vec![Reason { code: code.into(), found, limit: limit.into() }] })
+        Sight::Refused(Skipped {
+            symbol: name,
+            reasons: vec![Reason { code: code.into(), found, limit: limit.into() }],
+        })
     };
     let symbol = match &source.entries()[index] {
         Entry::Coin(symbol) => symbol,
@@ -211,9 +214,11 @@ fn look(engine: &Engine<'_>, source: &dyn CandleSource, index: usize) -> Result<
     profile.notes.extend(loaded.notes);
     let (series, profile) = series::cut_at_last_relisting(series, &profile);
     let costs = costs::calibrate(&series, series.len(), &settings.fees, &settings.costs);
-    let columns = [&series.open, &series.high, &series.low, &series.close, &series.volume, &series.quote_volume];
+    let columns =
+        [&series.open, &series.high, &series.low, &series.close, &series.volume, &series.quote_volume];
     let optional = [series.trades.as_ref(), series.taker_buy_base.as_ref()];
-    let flat: Vec<f64> = columns.into_iter().chain(optional.into_iter().flatten()).flatten().copied().collect();
+    let flat: Vec<f64> =
+        columns.into_iter().chain(optional.into_iter().flatten()).flatten().copied().collect();
     engine.scratch.write(&name(index), &flat)?;
     Ok(Sight::Seen(Box::new(Look {
         series_shape: Shape {
@@ -232,7 +237,8 @@ fn look(engine: &Engine<'_>, source: &dyn CandleSource, index: usize) -> Result<
 /// The end of the run: what was asked for, else the end of the latest bar. A clock that stands
 /// before most coins' last bars is refused rather than believed.
 fn run_end(settings: &Settings, now: UtcMs, sights: &[(String, Sight)]) -> Result<UtcMs, EngineError> {
-    let looks = || sights.iter().filter_map(|(_, s)| if let Sight::Seen(look) = s { Some(look) } else { None });
+    let looks =
+        || sights.iter().filter_map(|(_, s)| if let Sight::Seen(look) = s { Some(look) } else { None });
     let cut_short = looks().filter(|l| l.profile.rows_after_until > 0).count();
     let clock_decides = settings.until.is_none_or(|until| until > now);
     if clock_decides && cut_short > 0 && 2 * cut_short >= looks().count() {
@@ -305,7 +311,13 @@ fn select(
     Ok(Survey { coins, skipped, failed, until, grid })
 }
 
-fn admit(settings: &Settings, symbol: &Symbol, source_index: usize, look: Look, until: UtcMs) -> Result<Coin, Skipped> {
+fn admit(
+    settings: &Settings,
+    symbol: &Symbol,
+    source_index: usize,
+    look: Look,
+    until: UtcMs,
+) -> Result<Coin, Skipped> {
     let Look { series_shape, end, mut profile, costs, inputs } = look;
     profile.stale_bars = Some((until.0 - end.0).div_euclid(settings.timeframe.ms()));
     let spread = costs.as_ref().map(|c| c.spread_bps);
@@ -316,9 +328,15 @@ fn admit(settings: &Settings, symbol: &Symbol, source_index: usize, look: Look, 
         .map(|r| Reason { code: r.code().into(), found: r.found().to_string(), limit: r.limit().to_string() })
         .collect();
     match costs {
-        Some(costs) if reasons.is_empty() => {
-            Ok(Coin { symbol: symbol.clone(), source_index, profile, verdict, inputs, costs, shape: series_shape })
-        }
+        Some(costs) if reasons.is_empty() => Ok(Coin {
+            symbol: symbol.clone(),
+            source_index,
+            profile,
+            verdict,
+            inputs,
+            costs,
+            shape: series_shape,
+        }),
         Some(_) => Err(Skipped { symbol: symbol.to_string(), reasons }),
         None => {
             if reasons.is_empty() {

@@ -7,7 +7,9 @@
 use super::lanes::{self, LaneFold, OWN_PCA, PLACEBO, PLAIN, SHARED, Slopes, prior_name};
 use super::pools::{Pool, Pools};
 use super::prepare::{Prepared, Signs, prepare};
-use super::statistics::{CoinStatistics, Stage, Statistics, Targets, coin_moments, placebo_signs, read_grams, rows_min};
+use super::statistics::{
+    CoinStatistics, Stage, Statistics, Targets, coin_moments, placebo_signs, read_grams, rows_min,
+};
 use super::survey::{Coin, Failed, Survey};
 use super::{Engine, EngineError, Market};
 use crate::pool::{Fenced, run_ordered};
@@ -311,8 +313,19 @@ impl Pass<'_> {
                 }
                 let Some(span) = stage.judged(fold) else { continue };
                 match stage {
-                    Stage::Inner => trial.validation.push(self.validate(&prepared, &tape, heads.as_ref(), f, stage, span)),
-                    Stage::Full => self.test(&prepared, &tape, heads.as_ref(), f, span, &mut trial, &mut pairs, &mut work),
+                    Stage::Inner => {
+                        trial.validation.push(self.validate(&prepared, &tape, heads.as_ref(), f, stage, span))
+                    }
+                    Stage::Full => self.test(
+                        &prepared,
+                        &tape,
+                        heads.as_ref(),
+                        f,
+                        span,
+                        &mut trial,
+                        &mut pairs,
+                        &mut work,
+                    ),
                 }
             }
         }
@@ -386,10 +399,19 @@ impl Pass<'_> {
     }
 
     /// Scores of all lanes over rows `[from, to)`, rows × lanes, in label units.
-    fn scores(&self, prepared: &Prepared, heads: &StageHeads, pool: &Pool, from: usize, to: usize) -> Mat<f64> {
+    fn scores(
+        &self,
+        prepared: &Prepared,
+        heads: &StageHeads,
+        pool: &Pool,
+        from: usize,
+        to: usize,
+    ) -> Mat<f64> {
         let p = self.statistics.p;
         let lanes = heads.weights.len();
-        let mut b = Mat::from_fn(p + 1, lanes, |i, l| if i < p { over(heads.weights[l][i], pool.deviation[i]) } else { 0.0 });
+        let mut b = Mat::from_fn(p + 1, lanes, |i, l| {
+            if i < p { over(heads.weights[l][i], pool.deviation[i]) } else { 0.0 }
+        });
         for l in 0..lanes {
             b[(p, l)] = -(0..p).map(|i| b[(i, l)] * heads.moments.mean[i]).sum::<f64>();
         }
@@ -404,7 +426,11 @@ impl Pass<'_> {
         let settings = self.engine.settings;
         let series = &prepared.series;
         let model = costs::calibrate(series, from, &settings.fees, &settings.costs)?;
-        let hedge = if hedged(settings, series.symbol.market()) { self.hedge_side_bps(series.time(from)) } else { 0.0 };
+        let hedge = if hedged(settings, series.symbol.market()) {
+            self.hedge_side_bps(series.time(from))
+        } else {
+            0.0
+        };
         let order = settings.costs.reference_order_usd;
         let side = |i: usize| {
             if series.close[i].is_nan() || prepared.sigma[i].is_nan() {
@@ -612,7 +638,11 @@ impl CoinTape {
             .iter()
             .map(|s| s.of(series).iter().zip(&real).map(|(sign, r)| sign * r).collect())
             .collect();
-        let funding = if series.symbol.market() == MarketKind::Perp { settings.trading.funding_bps_per_8h } else { 0.0 };
+        let funding = if series.symbol.market() == MarketKind::Perp {
+            settings.trading.funding_bps_per_8h
+        } else {
+            0.0
+        };
         CoinTape {
             outright_bps: outright,
             real_bps: real,
@@ -622,7 +652,14 @@ impl CoinTape {
         }
     }
 
-    fn view<'a>(&'a self, lane: usize, from: usize, to: usize, edge: &'a [f64], sides: &'a [f64]) -> Tape<'a> {
+    fn view<'a>(
+        &'a self,
+        lane: usize,
+        from: usize,
+        to: usize,
+        edge: &'a [f64],
+        sides: &'a [f64],
+    ) -> Tape<'a> {
         let placebo = (PLACEBO..self.lanes).contains(&lane).then(|| &self.placebo_bps[lane - PLACEBO]);
         Tape {
             edge_bps: edge,
@@ -667,7 +704,8 @@ fn correlation(pairs: &[(f64, f64)]) -> Option<f64> {
 
 fn buy_and_hold(prepared: &Prepared, plan: &Plan) -> f64 {
     let (from, to) = rows_of(prepared, (plan.test_start, plan.test_end));
-    let present: Vec<f64> = prepared.series.close[from..to].iter().copied().filter(|c| c.is_finite()).collect();
+    let present: Vec<f64> =
+        prepared.series.close[from..to].iter().copied().filter(|c| c.is_finite()).collect();
     match (present.first(), present.last()) {
         (Some(first), Some(last)) => 100.0 * (last / first - 1.0),
         _ => 0.0,

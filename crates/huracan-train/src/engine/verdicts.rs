@@ -1,12 +1,12 @@
 //! Verdicts: thresholds from validation, metrics from the test span, significance over coins,
 //! `trade_ok`, rank. Everything here reads trials; nothing is fitted on a test row.
 
+use super::Engine;
 use super::book::{CrossSectionalIc, RankBandBook, information_coefficients, rank_band};
 use super::lanes::{PLACEBO, PLAIN, SHARED};
 use super::pools::Pools;
 use super::survey::{Coin, Survey};
 use super::trial::{CoinTrial, FinalHead, FoldFacts, FoldRecord, POOLED, Trials, hedged};
-use super::Engine;
 use crate::settings::Settings;
 use huracan_core::choose::rank::{RankInput, Ranked, rank};
 use huracan_core::choose::sharing::{SharingGain, SharingVerdict, gains, hurt};
@@ -128,10 +128,17 @@ pub struct Verdicts {
 const SHRINK_TRADES: f64 = 300.0;
 
 /// Judges the run.
-pub fn verdicts(engine: &Engine<'_>, survey: &Survey, plan: &Plan, pools: &Pools, trials: &Trials) -> Verdicts {
+pub fn verdicts(
+    engine: &Engine<'_>,
+    survey: &Survey,
+    plan: &Plan,
+    pools: &Pools,
+    trials: &Trials,
+) -> Verdicts {
     let settings = engine.settings;
     engine.observer.stage_started("verdicts", 4);
-    let deployed: Vec<usize> = pools.choices.iter().map(|c| if c.use_encoder { SHARED } else { PLAIN }).collect();
+    let deployed: Vec<usize> =
+        pools.choices.iter().map(|c| if c.use_encoder { SHARED } else { PLAIN }).collect();
     let thresholds: Vec<Threshold> = (0..plan.folds.len())
         .map(|f| threshold(settings, trials.coins.iter().flatten().map(|t| &t.validation[f][deployed[f]])))
         .collect();
@@ -156,7 +163,8 @@ pub fn verdicts(engine: &Engine<'_>, survey: &Survey, plan: &Plan, pools: &Pools
     let MetricOptions { hac_lag_days: lag, mean_block_days, .. } = settings.metric_options(settings.seed);
     let without: Vec<Vec<bool>> = (0..=tested)
         .map(|f| {
-            let fold_end = plan.folds[f].test.map_or(days, |(start, _)| (start.day() - plan.test_start.day()) as usize);
+            let fold_end =
+                plan.folds[f].test.map_or(days, |(start, _)| (start.day() - plan.test_start.day()) as usize);
             let past: Vec<Vec<f64>> = judged.iter().map(|&i| difference(i, f)[..fold_end].to_vec()).collect();
             hurt(&past, rate, lag)
         })
@@ -173,7 +181,9 @@ pub fn verdicts(engine: &Engine<'_>, survey: &Survey, plan: &Plan, pools: &Pools
     let records: Vec<Vec<&FoldRecord>> = judged
         .iter()
         .enumerate()
-        .map(|(n, &i)| (0..tested).map(|f| &trial(i).records[f][lane_of(n, f)][thresholds[f].index]).collect())
+        .map(|(n, &i)| {
+            (0..tested).map(|f| &trial(i).records[f][lane_of(n, f)][thresholds[f].index]).collect()
+        })
         .collect();
     let daily: Vec<Vec<f64>> = records
         .iter()
@@ -241,7 +251,9 @@ pub fn verdicts(engine: &Engine<'_>, survey: &Survey, plan: &Plan, pools: &Pools
     let mut coins = Vec::with_capacity(judged.len());
     for (n, (&i, draft)) in judged.iter().zip(inputs).enumerate() {
         let final_lane = lane_of(n, tested);
-        let (Some(rank), Some(head)) = (places[n].clone(), trial(i).heads[final_lane].clone()) else { continue };
+        let (Some(rank), Some(head)) = (places[n].clone(), trial(i).heads[final_lane].clone()) else {
+            continue;
+        };
         let context = CoinContext { settings, survey, plan, trial: trial(i), thresholds: &thresholds, days };
         coins.push(context.verdict(Parts {
             index: i,
@@ -257,7 +269,8 @@ pub fn verdicts(engine: &Engine<'_>, survey: &Survey, plan: &Plan, pools: &Pools
             head,
         }));
     }
-    let headless = (0..survey.coins.len()).filter(|i| trials.coins[*i].is_some() && !judged.contains(i)).collect();
+    let headless =
+        (0..survey.coins.len()).filter(|i| trials.coins[*i].is_some() && !judged.contains(i)).collect();
     let universe_daily = (0..days).map(|d| mean(daily.iter().map(|c| c[d]))).collect();
     Verdicts {
         coins,
@@ -370,7 +383,12 @@ impl CoinContext<'_> {
                 trades,
             }
         };
-        let hold = Baseline { name: "buy_and_hold", net_pnl_pct: self.trial.buy_and_hold_pct, sharpe: None, trades: 1 };
+        let hold = Baseline {
+            name: "buy_and_hold",
+            net_pnl_pct: self.trial.buy_and_hold_pct,
+            sharpe: None,
+            trades: 1,
+        };
         vec![
             hold,
             Baseline { name: "zero", net_pnl_pct: 0.0, sharpe: None, trades: 0 },
@@ -427,7 +445,13 @@ fn placebos(settings: &Settings, trials: &Trials, judged: usize, tested: usize) 
         .collect()
 }
 
-fn coin_metrics(plan: &Plan, trial: &CoinTrial, records: &[&FoldRecord], daily: &[f64], options: &MetricOptions) -> Metrics {
+fn coin_metrics(
+    plan: &Plan,
+    trial: &CoinTrial,
+    records: &[&FoldRecord],
+    daily: &[f64],
+    options: &MetricOptions,
+) -> Metrics {
     let trades: Vec<Trade> = records.iter().flat_map(|r| r.trades.iter().copied()).collect();
     let bars: usize = trial.folds.iter().map(|f| f.bars).sum();
     let held: usize = records.iter().map(|r| r.bars_held).sum();
@@ -448,7 +472,13 @@ fn pooled_trade(records: &[Vec<&FoldRecord>]) -> f64 {
     mean(records.iter().flatten().flat_map(|r| &r.trades).map(|t| t.gross_bps - t.cost_bps))
 }
 
-fn rank_inputs(survey: &Survey, judged: &[usize], measured: &[Metrics], drafts: &[Draft], settings: &Settings) -> Vec<RankInput> {
+fn rank_inputs(
+    survey: &Survey,
+    judged: &[usize],
+    measured: &[Metrics],
+    drafts: &[Draft],
+    settings: &Settings,
+) -> Vec<RankInput> {
     let order = settings.costs.reference_order_usd;
     judged
         .iter()
