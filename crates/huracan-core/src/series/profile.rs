@@ -170,7 +170,7 @@ impl Profile {
                 present.fold((0, 0), |(all, hits), i| (all + 1, hits + usize::from(test(series, i))));
             if all == 0 { 0.0 } else { f64::from(hits as u32) / f64::from(all as u32) }
         };
-        let stale_bars = until.map(|until| (until.0 - series.end().0).div_euclid(bar_ms).max(0));
+        let stale_bars = until.map(|until| until.0.saturating_sub(series.end().0).div_euclid(bar_ms).max(0));
         Profile {
             symbol: series.symbol.clone(),
             timeframe: series.timeframe,

@@ -286,7 +286,7 @@ fn infer_bar(times: &[i64]) -> Result<Timeframe, String> {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
     let mut steps: Vec<i64> =
-        sorted.windows(2).map(|pair| pair[1] - pair[0]).filter(|step| *step > 0).collect();
+        sorted.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).filter(|step| *step > 0).collect();
     steps.sort_unstable();
     let longest = steps.chunk_by(|a, b| a == b).rev().max_by_key(|run| run.len());
     let Some(run) = longest else {
