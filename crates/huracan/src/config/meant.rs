@@ -215,6 +215,7 @@ fn gates(gates: &written::Gates) -> GateLimits {
         stale_bars_max: gates.stale_bars_max as i64,
         dead_tail_hours_max: gates.dead_tail_hours_max,
         off_grid_share_max: gates.off_grid_share_max,
+        contradictory_share_max: gates.contradictory_share_max,
     }
 }
 

@@ -45,6 +45,7 @@ pub static RANGES: &[Range] = &[
     range("gates.stale_bars_max", 0.0, 1e6),
     range("gates.dead_tail_hours_max", 0.0, 8_760.0),
     range("gates.off_grid_share_max", 0.0, 1.0),
+    range("gates.contradictory_share_max", 0.0, 1.0),
     range("labels.horizon_bars", 1.0, 10_000.0),
     range("labels.entry_lag_bars", 1.0, 1_000.0),
     range("labels.research_horizons_bars", 1.0, 10_000.0),

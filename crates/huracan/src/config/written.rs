@@ -123,6 +123,8 @@ groups! {
         dead_tail_hours_max: f64 = 24.0,
         /// Share of rows off the grid beyond which the source must be of another bar.
         off_grid_share_max: f64 = 0.01,
+        /// Rows that contradict another row of the same bar, share of rows.
+        contradictory_share_max: f64 = 0.01,
     }
 
     /// What the heads learn to predict.
