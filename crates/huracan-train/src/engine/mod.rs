@@ -276,13 +276,5 @@ pub fn run(engine: &Engine<'_>, source: &dyn CandleSource, stage: usize) -> Resu
     let mut feature_names: Vec<String> =
         market.columns.iter().map(|&i| features::FEATURES[i].name.to_string()).collect();
     feature_names.push("missing_share".to_owned());
-    Ok(Outcome {
-        survey,
-        plan,
-        feature_names,
-        statistics: statistics.coins,
-        pools,
-        verdicts,
-        failed,
-    })
+    Ok(Outcome { survey, plan, feature_names, statistics: statistics.coins, pools, verdicts, failed })
 }
