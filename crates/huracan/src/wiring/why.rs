@@ -114,6 +114,12 @@ fn ranked(store: &LocalStore, roster: &Roster, line: &RosterLine) -> Result<WhyV
     })
 }
 
+/// The word that files write for a value of a closed set.
+fn word(value: &impl serde::Serialize) -> String {
+    let json = serde_json::to_value(value).unwrap_or_default();
+    json.as_str().unwrap_or_default().replace('_', " ")
+}
+
 fn named<const N: usize>(facts: [(&str, String); N]) -> Facts {
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
@@ -145,7 +151,7 @@ fn figures(m: &Metrics) -> Facts {
         ("last 7 days", format!("{:.1} bps in {} trades", m.last_7d_net_bps, m.last_7d_trades)),
     ]);
     if let Some(gain) = &m.encoder_gain {
-        let verdict = format!("{:?}", gain.verdict).to_lowercase();
+        let verdict = word(&gain.verdict);
         let text = format!(
             "{:.2} bps a day, 90 % interval {}: {verdict}",
             gain.mean_bps,
@@ -204,7 +210,7 @@ fn costs(line: &RosterLine, model: &Model) -> Facts {
 fn champion(store: &LocalStore, line: &RosterLine) -> Result<Facts, Failure> {
     let mut facts = Facts::new();
     if let Some((champion, _)) = champions::read(store, &line.symbol)? {
-        let by = format!("{:?}", champion.promoted_by).to_lowercase();
+        let by = word(&champion.promoted_by);
         facts.extend(named([
             ("champion", format!("{} (revision {}, by {by})", champion.model_path, champion.revision)),
             ("in force since", format!("{}, expires {}", champion.updated_at, champion.expires_at)),
@@ -214,7 +220,7 @@ fn champion(store: &LocalStore, line: &RosterLine) -> Result<Facts, Failure> {
     let log = promotions::read(store)?;
     if let Some(last) = log.iter().rev().find(|entry| entry.event.symbol == line.symbol) {
         let event = &last.event;
-        let kind = format!("{:?}", event.event).to_lowercase();
+        let kind = word(&event.event);
         facts.push((
             "latest decision".to_owned(),
             format!("{kind} at {}: {}", event.at, event.promotion_reason),
