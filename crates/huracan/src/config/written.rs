@@ -110,7 +110,7 @@ groups! {
         /// Share of rows dropped for bad prices or inconsistent high and low.
         bad_rows_share_max: f64 = 0.001,
         /// Share of bars with a wick beyond a factor of two.
-        wick_share_max: f64 = 0.005,
+        wick_share_max: f64 = 0.02,
         /// A log-return across a missing run beyond this is another coin under the same name.
         gap_log_return_max: f64 = 1.5,
         /// Standard deviation over mean of the close; below it a coin counts as pegged.
