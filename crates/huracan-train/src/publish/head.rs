@@ -5,6 +5,7 @@ use super::{Publication, costs, metrics, recipe};
 use crate::engine::lanes::SHARED;
 use crate::engine::statistics::Stage;
 use crate::engine::survey::Coin;
+use crate::engine::trial::position_size;
 use crate::engine::verdicts::CoinVerdict;
 use faer::Mat;
 use huracan_core::costs::spread::SPREAD_MIN_BPS;
@@ -18,6 +19,9 @@ use huracan_store::formats::head::{Calibration, HeadFile};
 use huracan_store::formats::manifest::{InputFile, Lineage, RowRange};
 use huracan_store::models::ModelArtifacts;
 use std::collections::BTreeMap;
+
+/// Metadata key: share of the capital that a position takes.
+pub(super) const POSITION_SIZE: &str = "position_size";
 
 /// What all heads of a run share.
 pub(super) struct Shared<'a> {
@@ -176,11 +180,12 @@ fn threshold_bps(
     };
     let own = coin.costs.round_trip_bps(settings.costs.reference_order_usd, 1.0, hold_ms, funding);
     let hedge = if verdict.hedged { 2.0 * shared.hedge_side_bps } else { 0.0 };
-    multiple(publication) * (own + hedge)
+    policy(publication).0 * (own + hedge)
 }
 
-fn multiple(publication: &Publication<'_>) -> f64 {
-    publication.outcome.verdicts.thresholds.last().map_or(1.0, |t| t.multiple)
+/// The policy that the final fold's validation chose: entry multiple and exit band.
+fn policy(publication: &Publication<'_>) -> (f64, f64) {
+    publication.outcome.verdicts.thresholds.last().map_or((1.0, 0.0), |t| (t.multiple, t.exit_band))
 }
 
 /// `long_short` where the market can be sold short, else `long`.
@@ -194,11 +199,13 @@ pub(super) fn sides(market: Market) -> &'static str {
 fn metadata(publication: &Publication<'_>, verdict: &CoinVerdict, coin: &Coin) -> BTreeMap<String, String> {
     let settings = publication.settings;
     let head = &verdict.head;
+    let (multiple, exit_band) = policy(publication);
     let texts = [
         ("book", if verdict.hedged { "hedged" } else { "outright" }.to_owned()),
         ("sides", sides(coin.symbol.market()).to_owned()),
-        ("entry_cost_multiple", multiple(publication).to_string()),
-        ("exit_band", settings.trading.exit_band.to_string()),
+        ("entry_cost_multiple", multiple.to_string()),
+        ("exit_band", exit_band.to_string()),
+        (POSITION_SIZE, position_size(settings, &coin.costs).to_string()),
         ("horizon_bars", settings.label.horizon_bars.to_string()),
         ("entry_lag_bars", settings.label.entry_lag_bars.to_string()),
         ("reference_order_usd", settings.costs.reference_order_usd.to_string()),

@@ -91,7 +91,9 @@ fn line(
     let (champion, head) = (&standing.champion, &standing.artifacts.head);
     let metrics = &standing.artifacts.metrics;
     let text = |key: &str| head.metadata.get(key).map_or("", String::as_str);
-    let edge = 100.0 * metrics.gross_pnl_pct / metrics.sample_size.max(1) as f64;
+    // Results are of capital; capacity is about notional.
+    let size = text(head::POSITION_SIZE).parse::<f64>().ok().filter(|size| *size > 0.0).unwrap_or(1.0);
+    let edge = 100.0 * metrics.gross_pnl_pct / metrics.sample_size.max(1) as f64 / size;
     let capacity = Some(capacity_usd(edge, &coin.costs)).filter(|usd| edge > 0.0 && *usd > 0.0);
     let components = [
         ("score", ranked.score),

@@ -197,8 +197,12 @@ groups! {
     Trading {
         /// A position opens when the edge exceeds this multiple of the round-trip cost.
         entry_k_grid: Vec<f64> = vec![0.5, 1.0, 1.5, 2.0, 3.0],
-        /// It closes when the edge falls below this share of the entry threshold.
-        exit_band: f64 = 0.3,
+        /// It closes when the edge falls below this share of the entry threshold; at -1 only when the
+        /// edge has turned by the whole threshold, which holds to the horizon. Several compete in inner
+        /// validation.
+        exit_band_grid: Vec<f64> = vec![-1.0, 0.3],
+        /// A position is smaller than the capital where one sigma of a day's return exceeds this.
+        day_sigma_target_pct: f64 = 2.0,
         /// auto: hedged for relative labels on perpetuals, outright otherwise.
         book: Book = Book::Auto,
     }

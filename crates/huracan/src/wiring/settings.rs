@@ -43,7 +43,8 @@ pub(super) fn settings(
         },
         trading: TradingSettings {
             entry_cost_multiples: config.entry_k_grid.clone(),
-            exit_band: config.exit_band,
+            exit_bands: config.exit_band_grid.clone(),
+            day_sigma_target_pct: config.day_sigma_target_pct,
             book: match config.book {
                 Book::Auto => BookChoice::Auto,
                 Book::Outright => BookChoice::Outright,
