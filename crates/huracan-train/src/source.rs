@@ -201,3 +201,32 @@ fn digest(bars: &Bars) -> String {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn rows(step_ms: i64) -> String {
+        let line = |i: i64| format!("{},1,1.5,0.5,1.2,10\n", 1_735_689_600_000 + i * step_ms);
+        "open_time,open,high,low,close,volume\n".to_owned() + &(0..50).map(line).collect::<String>()
+    }
+
+    #[test]
+    fn series_of_other_bars_are_left_aside_and_fingerprints_follow_the_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("AAAUSDT-1h.csv"), rows(3_600_000)).unwrap();
+        fs::write(dir.path().join("AAAUSDT-15m.csv"), rows(900_000)).unwrap();
+        fs::write(dir.path().join("BBBUSDT.parquet"), "no Parquet").unwrap();
+        let open = || FolderSource::open(dir.path(), Timeframe::H1, Some(Market::Perp)).unwrap();
+        let source = open();
+        assert_eq!(source.entries().len(), 2);
+        assert!(matches!(&source.entries()[0], Entry::Coin(s) if s.to_string() == "AAAUSDT.P"));
+        assert!(matches!(&source.entries()[1], Entry::Refused { .. }));
+        let before: Vec<String> = (0..2).map(|i| source.fingerprint(i)).collect();
+        assert_eq!((before[0].clone(), before[1].clone()), (open().fingerprint(0), open().fingerprint(1)));
+        fs::write(dir.path().join("AAAUSDT-1h.csv"), rows(3_600_000) + "\n").unwrap();
+        assert_ne!(open().fingerprint(0), before[0]);
+        assert_eq!(open().fingerprint(1), before[1]);
+    }
+}

@@ -175,3 +175,6 @@ fn write_models<'a>(
         None => Ok((candidates, failed)),
     }
 }
+
+#[cfg(test)]
+mod tests;
