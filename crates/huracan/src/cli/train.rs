@@ -16,8 +16,8 @@ use std::path::PathBuf;
 /// Flags of `train`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-The first run takes the engine.start_with_symbols most liquid coins that pass their gates; each
-successful run grows the universe to engine.target_symbols. --symbols overrides that.
+The first run takes the engine.start_with_symbols most liquid coins; each completed run in the store
+grows the universe to engine.target_symbols. --symbols overrides that.
 Running twice over the same candles and coins changes nothing: the second run says so and ends.
 
 Examples:
@@ -158,6 +158,8 @@ pub struct Truth {
     pub planted: usize,
     /// Those of them that are trade_ok.
     pub planted_found: usize,
+    /// Those of them whose daily net passes the false-discovery test.
+    pub planted_significant: usize,
     /// Coins without an edge.
     pub others: usize,
     /// Those of them that are trade_ok; must be none.
@@ -220,8 +222,10 @@ pub fn output(summary: &RunSummary) -> Output {
     }
     if let Some(truth) = &summary.truth {
         text.push_str(&format!(
-            "  of {} planted coins {} are trade_ok (at least {:.0} % must be), of {} others {} (none may be)\n",
+            "  of {} planted coins {} are significant and {} trade_ok (at least {:.0} % must be), of {} others {} \
+             (none may be)\n",
             truth.planted,
+            truth.planted_significant,
             truth.planted_found,
             100.0 * truth.found_share_min,
             truth.others,
@@ -327,8 +331,14 @@ mod tests {
     #[test]
     fn a_demo_fails_when_it_makes_something_up_or_finds_too_little() {
         let check = |planted_found: usize, others_trade_ok: usize, exit: Exit| {
-            let truth =
-                Truth { planted: 10, planted_found, others: 9, others_trade_ok, found_share_min: 0.5 };
+            let truth = Truth {
+                planted: 10,
+                planted_found,
+                others: 9,
+                others_trade_ok,
+                found_share_min: 0.5,
+                ..Truth::default()
+            };
             assert_eq!(output(&RunSummary { truth: Some(truth), ..summary(true) }).exit, exit);
         };
         check(5, 0, Exit::Ok);

@@ -2,7 +2,7 @@
 //!
 //! What lives here: one function a command, from a typed request to a typed answer, and a file for
 //! each group of them. What does not: parsing and printing (`cli`), and any decision (the crates
-//! below). Failures of the crates below become [`Failure`]s in `failures`, each with its exit code.
+//! below). Failures of the crates below become the shell's own in `failures`, each with its exit code.
 
 mod candles;
 mod demo;
