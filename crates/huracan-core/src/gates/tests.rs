@@ -56,9 +56,12 @@ fn every_gate_is_silent_on_a_clean_coin() {
     assert_eq!(verdict_of(&profile, None), Verdict::default());
 }
 
+/// What is done to clean bars.
+type Spoil = fn(&mut Bars);
+
 /// Spoils clean bars with one defect per gate; a gate added to the table without a line here fails
 /// the test below.
-fn defects() -> Vec<(&'static str, fn(&mut Bars))> {
+fn defects() -> Vec<(&'static str, Spoil)> {
     vec![
         ("mixed_bars", |bars| bars.open_time.iter_mut().step_by(50).for_each(|time| *time += 1)),
         ("two_venues", |bars| {
