@@ -268,7 +268,8 @@ fn is_flat(series: &Series, i: usize) -> bool {
 
 /// A bar somebody traded in: it has volume or movement.
 fn is_alive(series: &Series, i: usize) -> bool {
-    !series.close[i].is_nan() && !(without_volume(series, i) && is_flat(series, i))
+    let traded = !without_volume(series, i) || !is_flat(series, i);
+    !series.close[i].is_nan() && traded
 }
 
 fn has_wick(series: &Series, i: usize) -> bool {
