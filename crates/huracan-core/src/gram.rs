@@ -4,8 +4,8 @@
 //! `A = [Z, 1]`: features and a column of ones, so counts and sums are its last row. Spans add and
 //! subtract; centring and scaling are algebra afterwards. No row is kept.
 
-use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatRef, Par};
 
 /// Second moments of rows `[z, 1]` (p + 1 wide) with themselves and with q targets.
@@ -306,7 +306,11 @@ mod tests {
         whole.add(&part(0, 120), -1.0);
         let (left, right) = (whole.moments().unwrap(), part(120, 80).moments().unwrap());
         assert!((left.cov[(2, 1)] - right.cov[(2, 1)]).abs() < 1e-12);
-        assert!((left.score_variance(&[1.0, -2.0, 0.5, 0.0]) - right.score_variance(&[1.0, -2.0, 0.5, 0.0])).abs() < 1e-12);
+        assert!(
+            (left.score_variance(&[1.0, -2.0, 0.5, 0.0]) - right.score_variance(&[1.0, -2.0, 0.5, 0.0]))
+                .abs()
+                < 1e-12
+        );
     }
 
     #[test]

@@ -232,7 +232,8 @@ impl MarketSums {
     /// The means over coins; NaN where no coin has a value.
     pub fn finish(self) -> MarketReturns {
         let mean = |sums: &[i64], counts: &[u32]| -> Vec<f64> {
-            let one = |(&s, &c): (&i64, &u32)| if c == 0 { f64::NAN } else { s as f64 / FIXED / f64::from(c) };
+            let one =
+                |(&s, &c): (&i64, &u32)| if c == 0 { f64::NAN } else { s as f64 / FIXED / f64::from(c) };
             sums.iter().zip(counts).map(one).collect()
         };
         MarketReturns {
@@ -292,9 +293,11 @@ pub fn labels(
     let root = (horizon as f64).sqrt();
     for (i, value) in out.iter_mut().enumerate() {
         let mean = match (spec.kind, means) {
-            (LabelKind::Relative, Some(means)) => {
-                usize::try_from(offset + i as i64).ok().and_then(|at| means.get(at)).copied().unwrap_or(f64::NAN)
-            }
+            (LabelKind::Relative, Some(means)) => usize::try_from(offset + i as i64)
+                .ok()
+                .and_then(|at| means.get(at))
+                .copied()
+                .unwrap_or(f64::NAN),
             (LabelKind::Relative, None) => f64::NAN,
             _ => 0.0,
         };

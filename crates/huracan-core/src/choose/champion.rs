@@ -54,7 +54,11 @@ impl Record {
         let end = |r: &Record| r.first_day + r.daily_net_bps.len() as i64;
         let last = end(self).min(end(other));
         let cut = |r: &'a Record| -> &'a [f64] {
-            if last <= first { &[] } else { &r.daily_net_bps[(first - r.first_day) as usize..(last - r.first_day) as usize] }
+            if last <= first {
+                &[]
+            } else {
+                &r.daily_net_bps[(first - r.first_day) as usize..(last - r.first_day) as usize]
+            }
         };
         (cut(self), cut(other))
     }
@@ -82,7 +86,12 @@ pub struct Comparison {
 }
 
 /// Decides for all coins at once; `pairs` are (champion, candidate) records.
-pub fn challenge(pairs: &[(Record, Record)], rule: &ChampionRule, mean_block_days: f64, seed: Seed) -> Vec<Comparison> {
+pub fn challenge(
+    pairs: &[(Record, Record)],
+    rule: &ChampionRule,
+    mean_block_days: f64,
+    seed: Seed,
+) -> Vec<Comparison> {
     let differences: Vec<Vec<f64>> = pairs
         .iter()
         .map(|(old, new)| {
@@ -96,10 +105,20 @@ pub fn challenge(pairs: &[(Record, Record)], rule: &ChampionRule, mean_block_day
     let adjusted = benjamini_hochberg(&p);
     let mut q = vec![None; pairs.len()];
     tested.iter().zip(adjusted).for_each(|(&i, value)| q[i] = Some(value));
-    pairs.iter().enumerate().map(|(i, (old, new))| compare(old, new, posterior[i].map(|v| v.0), q[i], rule)).collect()
+    pairs
+        .iter()
+        .enumerate()
+        .map(|(i, (old, new))| compare(old, new, posterior[i].map(|v| v.0), q[i], rule))
+        .collect()
 }
 
-fn compare(old: &Record, new: &Record, pooled_gain: Option<f64>, q: Option<f64>, rule: &ChampionRule) -> Comparison {
+fn compare(
+    old: &Record,
+    new: &Record,
+    pooled_gain: Option<f64>,
+    q: Option<f64>,
+    rule: &ChampionRule,
+) -> Comparison {
     let (a, b) = old.common(new);
     let net = |r: &[f64]| r.iter().sum::<f64>() / 100.0;
     let drawdown = |r: &[f64]| max_drawdown(r) / 100.0;
@@ -165,7 +184,8 @@ fn pool(differences: &[Vec<f64>], mean_block_days: f64, seed: Seed) -> Vec<Optio
     let scale = total - squared / total;
     let between = if scale > 0.0 { ((spread_q - (known.len() as f64 - 1.0)) / scale).max(0.0) } else { 0.0 };
     let pooled_mean = average.iter().sum::<f64>() / average.len().max(1) as f64;
-    let pooled_error = mean_and_error(&average, mean_block_days, seed.child("champion-pool", 0)).map_or(0.0, |v| v.1);
+    let pooled_error =
+        mean_and_error(&average, mean_block_days, seed.child("champion-pool", 0)).map_or(0.0, |v| v.1);
     let prior_variance = between + pooled_error * pooled_error;
     let shrink = |(mean, se): (f64, f64)| {
         if prior_variance <= 0.0 {

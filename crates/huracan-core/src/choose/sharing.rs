@@ -42,7 +42,13 @@ pub struct SharingGain {
 ///
 /// Two-sided HAC tests with `lag_days`, Benjamini–Hochberg at `rate` over the coins that differ at
 /// all. Bootstrap seeds are children of `seed` by position.
-pub fn gains(differences: &[Vec<f64>], rate: f64, mean_block_days: f64, lag_days: usize, seed: Seed) -> Vec<SharingGain> {
+pub fn gains(
+    differences: &[Vec<f64>],
+    rate: f64,
+    mean_block_days: f64,
+    lag_days: usize,
+    seed: Seed,
+) -> Vec<SharingGain> {
     let verdicts = verdicts(differences, rate, lag_days);
     (0..differences.len())
         .map(|i| {

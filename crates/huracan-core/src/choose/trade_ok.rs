@@ -88,8 +88,7 @@ pub struct GateAnswer {
 }
 
 /// The names of the product's own five gates.
-pub const PRODUCT_GATES: [&str; 5] =
-    ["net_pnl_pct", "sample_size", "sharpe", "hit_rate", "max_drawdown_pct"];
+pub const PRODUCT_GATES: [&str; 5] = ["net_pnl_pct", "sample_size", "sharpe", "hit_rate", "max_drawdown_pct"];
 
 /// Every gate's answer, the product's five first.
 pub fn judge(evidence: &Evidence, gates: &TradeGates) -> Vec<GateAnswer> {
@@ -199,7 +198,10 @@ mod tests {
         assert_eq!(failing(Evidence { max_drawdown_pct: 20.0, ..GOOD }), ["max_drawdown_pct"]);
         assert_eq!(failing(Evidence { q_value: Some(0.11), ..GOOD }), ["significance_q"]);
         assert_eq!(failing(Evidence { q_value: None, ..GOOD }), ["significance_q"]);
-        assert_eq!(failing(Evidence { best_placebo_net_pct: Some(0.5), ..GOOD }), ["universe_beats_placebos"]);
+        assert_eq!(
+            failing(Evidence { best_placebo_net_pct: Some(0.5), ..GOOD }),
+            ["universe_beats_placebos"]
+        );
         assert_eq!(failing(Evidence { best_placebo_net_pct: None, ..GOOD }), ["universe_beats_placebos"]);
         assert_eq!(failing(Evidence { data_gates_failed: 1, ..GOOD }), ["data_gates_failed"]);
         assert_eq!(failing(Evidence { oos_days: 84.0, ..GOOD }), ["oos_days"]);

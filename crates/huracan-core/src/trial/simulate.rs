@@ -89,7 +89,8 @@ pub fn simulate(tape: &Tape<'_>, policy: &Policy, ledger: &mut impl Ledger) {
             }
             if due != 0.0 {
                 net -= side_cost;
-                open = Some(ClosedTrade { entry: i, exit: i, side: due, gross_bps: 0.0, cost_bps: side_cost });
+                open =
+                    Some(ClosedTrade { entry: i, exit: i, side: due, gross_bps: 0.0, cost_bps: side_cost });
             }
             held = due;
         }
@@ -204,9 +205,17 @@ mod tests {
         let mut rng = crate::words::Seed(3).rng();
         for case in 0..200 {
             let n = 5 + case % 60;
-            let edge: Vec<f64> = (0..n).map(|_| if rng.random::<f64>() < 0.1 { f64::NAN } else { 80.0 * (rng.random::<f64>() - 0.5) }).collect();
-            let cost: Vec<f64> = (0..n).map(|_| if rng.random::<f64>() < 0.1 { f64::NAN } else { 3.0 + rng.random::<f64>() }).collect();
-            let returns: Vec<f64> = (0..n).map(|i| if cost[i].is_nan() { 0.0 } else { 60.0 * (rng.random::<f64>() - 0.5) }).collect();
+            let edge: Vec<f64> = (0..n)
+                .map(
+                    |_| if rng.random::<f64>() < 0.1 { f64::NAN } else { 80.0 * (rng.random::<f64>() - 0.5) },
+                )
+                .collect();
+            let cost: Vec<f64> = (0..n)
+                .map(|_| if rng.random::<f64>() < 0.1 { f64::NAN } else { 3.0 + rng.random::<f64>() })
+                .collect();
+            let returns: Vec<f64> = (0..n)
+                .map(|i| if cost[i].is_nan() { 0.0 } else { 60.0 * (rng.random::<f64>() - 0.5) })
+                .collect();
             let tape = Tape { edge_bps: &edge, return_bps: &returns, one_side_bps: &cost, carry_bps: 0.1 };
             let policy = Policy { lag_bars: 1 + case % 3, ..POLICY };
             let (mut full, mut totals) = (FullLedger::default(), Totals::default());
