@@ -80,7 +80,9 @@ pub struct Encoder {
 
 /// An encoder was asked to encode data it had been fitted on, as if it were a test.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("encoder fitted until {fitted_until} cannot be tested on rows from {test_start}; fit one that ends before")]
+#[error(
+    "encoder fitted until {fitted_until} cannot be tested on rows from {test_start}; fit one that ends before"
+)]
 pub struct SeenData {
     /// End of the fit window.
     pub fitted_until: UtcMs,
@@ -123,7 +125,9 @@ impl Encoder {
     /// Codes of one scaled row `z` (length p) into `out` (length k).
     pub fn encode(&self, z: &[f64], out: &mut [f64]) {
         for (k, code) in out.iter_mut().enumerate() {
-            let term = |(i, &v): (usize, &f64)| if self.scale[i] > 0.0 { self.loadings[(i, k)] * (v / self.scale[i]) } else { 0.0 };
+            let term = |(i, &v): (usize, &f64)| {
+                if self.scale[i] > 0.0 { self.loadings[(i, k)] * (v / self.scale[i]) } else { 0.0 }
+            };
             *code = z.iter().enumerate().map(term).sum();
         }
     }
@@ -144,7 +148,9 @@ mod tests {
         assert!(basis.values.windows(2).all(|w| w[0] >= w[1]));
         assert!((basis.values.iter().sum::<f64>() - 3.0).abs() < 1e-12);
         for a in 0..3 {
-            let largest = (0..3).map(|i| basis.vectors[(i, a)]).fold(0.0, |m: f64, v| if v.abs() > m.abs() { v } else { m });
+            let largest = (0..3)
+                .map(|i| basis.vectors[(i, a)])
+                .fold(0.0, |m: f64, v| if v.abs() > m.abs() { v } else { m });
             assert!(largest > 0.0);
             for b in 0..3 {
                 let dot: f64 = (0..3).map(|i| basis.vectors[(i, a)] * basis.vectors[(i, b)]).sum();

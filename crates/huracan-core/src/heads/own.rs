@@ -47,7 +47,8 @@ pub fn deviations(
             if noise[j] <= 0.0 {
                 continue;
             }
-            let log_evidence = 0.5 * (rows_effective * fit / noise[j] + p as f64 * tau.ln() - log_determinant);
+            let log_evidence =
+                0.5 * (rows_effective * fit / noise[j] + p as f64 * tau.ln() - log_determinant);
             if log_evidence > log_odds_min && log_evidence > best[j].log_evidence {
                 let weights = (0..p).map(|i| solution[(i, j)]).collect();
                 best[j] = Deviation { weights, tau: Some(tau), log_evidence };

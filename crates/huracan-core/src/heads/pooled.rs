@@ -73,7 +73,8 @@ mod tests {
         let mut rng = crate::words::Seed(11).rng();
         let x = Mat::from_fn(200, p + 1, |_, _| rng.random::<f64>() - 0.5);
         let mut gram = crate::gram::Gram::new(p, 1);
-        let a = Mat::from_fn(200, p + 1, |i, j| if j == p { 1.0 } else { x[(i, j)] + 0.6 * x[(i, (j + 1) % p)] });
+        let a =
+            Mat::from_fn(200, p + 1, |i, j| if j == p { 1.0 } else { x[(i, j)] + 0.6 * x[(i, (j + 1) % p)] });
         let y = Mat::from_fn(200, 1, |i, _| x[(i, 0)] - 0.5 * x[(i, 1)] + 0.3 * x[(i, p)]);
         gram.add_rows(a.as_ref(), y.as_ref());
         let moments = gram.moments().unwrap();
@@ -88,7 +89,9 @@ mod tests {
         let in_basis = ridge_in_basis(&basis, &m.cross, lambda, k);
         let in_metric = ridge(&m.cov, &m.cross, lambda, &penalty_metric(&basis, k)).unwrap();
         // The same head as an ordinary ridge over k + p columns [codes, own].
-        let t = Mat::from_fn(p, k + p, |i, j| if j < k { basis.vectors[(i, j)] } else { f64::from(u8::from(i == j - k)) });
+        let t = Mat::from_fn(p, k + p, |i, j| {
+            if j < k { basis.vectors[(i, j)] } else { f64::from(u8::from(i == j - k)) }
+        });
         let wide_cov = t.transpose() * &m.cov * &t;
         let wide_cross = t.transpose() * &m.cross;
         let wide = ridge(&wide_cov, &wide_cross, lambda, &Mat::identity(k + p, k + p)).unwrap();

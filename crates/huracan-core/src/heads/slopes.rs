@@ -18,7 +18,12 @@ pub struct SlopeEstimate {
 impl SlopeEstimate {
     /// From a score's variance and covariance with the label, the label's variance and the
     /// effective number of rows; `None` when the score does not vary.
-    pub fn new(score_variance: f64, covariance: f64, label_variance: f64, rows_effective: f64) -> Option<SlopeEstimate> {
+    pub fn new(
+        score_variance: f64,
+        covariance: f64,
+        label_variance: f64,
+        rows_effective: f64,
+    ) -> Option<SlopeEstimate> {
         if !(score_variance > 0.0 && label_variance > 0.0 && rows_effective > 2.0) {
             return None;
         }
