@@ -124,13 +124,13 @@ pub fn scan(dir: &Path, options: &ScanOptions) -> Result<Scan, Error> {
     for path in paths {
         match inspect(dir, &path, options) {
             Ok(found) => groups.entry((found.symbol.clone(), found.timeframe)).or_default().push(found),
-            Err(unusable) => scan.unusable.push(unusable),
+            Err(unusable) => scan.unusable.push(*unusable),
         }
     }
     for ((symbol, timeframe), found) in groups {
         match group(symbol, timeframe, found) {
             Ok(series) => scan.series.push(series),
-            Err(unusable) => scan.unusable.push(unusable),
+            Err(unusable) => scan.unusable.push(*unusable),
         }
     }
     scan.unusable.sort_by(|a, b| (&a.name, &a.files).cmp(&(&b.name, &b.files)));
@@ -179,14 +179,11 @@ struct Content {
     times: Vec<i64>,
 }
 
-fn inspect(dir: &Path, path: &Path, options: &ScanOptions) -> Result<Found, Unusable> {
+fn inspect(dir: &Path, path: &Path, options: &ScanOptions) -> Result<Found, Box<Unusable>> {
     let facts = name::facts(&telling_path(dir, path));
     let shown = path.strip_prefix(dir).unwrap_or(path).display().to_string();
-    let unusable = |name: &str, symbol: Option<Symbol>, reason: SkipReason| Unusable {
-        name: name.to_owned(),
-        symbol,
-        files: vec![path.to_owned()],
-        reason,
+    let unusable = |name: &str, symbol: Option<Symbol>, reason: SkipReason| {
+        Box::new(Unusable { name: name.to_owned(), symbol, files: vec![path.to_owned()], reason })
     };
     let unreadable = |name: &str, symbol: Option<Symbol>, found: String| {
         unusable(name, symbol, SkipReason::Unreadable { found })
@@ -298,7 +295,7 @@ fn infer_bar(times: &[i64]) -> Result<Timeframe, String> {
     Timeframe::from_ms(run[0]).ok_or_else(|| format!("rows {} ms apart", run[0]))
 }
 
-fn group(symbol: Symbol, timeframe: Timeframe, found: Vec<Found>) -> Result<SeriesFiles, Unusable> {
+fn group(symbol: Symbol, timeframe: Timeframe, found: Vec<Found>) -> Result<SeriesFiles, Box<Unusable>> {
     let venues: BTreeSet<String> =
         found.iter().filter_map(|file| file.venue.as_deref()).map(venue_name).collect();
     let venue = found.iter().find_map(|file| file.venue.clone());
@@ -307,7 +304,8 @@ fn group(symbol: Symbol, timeframe: Timeframe, found: Vec<Found>) -> Result<Seri
     if venues.len() > 1 {
         let found = venues.into_iter().collect::<Vec<_>>().join(" and ");
         let reason = SkipReason::TwoVenues { found };
-        return Err(Unusable { name: symbol.to_string(), symbol: Some(symbol), files, reason });
+        let name = symbol.to_string();
+        return Err(Box::new(Unusable { name, symbol: Some(symbol), files, reason }));
     }
     Ok(SeriesFiles { symbol, timeframe, venue, files, rows })
 }
