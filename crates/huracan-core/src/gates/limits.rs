@@ -56,7 +56,7 @@ impl Default for GateLimits {
             spread_bps_max: 50.0,
             trade_spread_bps_max: 25.0,
             bad_rows_share_max: 0.001,
-            wick_share_max: 0.005,
+            wick_share_max: 0.02,
             gap_log_return_max: 1.5,
             close_variation_min: 0.001,
             realised_vol_pct_min: 5.0,

@@ -56,7 +56,7 @@ fn every_gate_is_silent_on_a_clean_coin() {
     assert_eq!(verdict_of(&profile, None), Verdict::default());
 }
 
-/// What is done to clean bars.
+/// Spoils clean bars in one way.
 type Spoil = fn(&mut Bars);
 
 /// Spoils clean bars with one defect per gate; a gate added to the table without a line here fails

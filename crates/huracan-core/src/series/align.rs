@@ -205,8 +205,11 @@ fn time_order(times: &[i64], defects: &mut Defects) -> Vec<usize> {
 
 /// The most frequent positive distance between neighbouring rows, ties to the shorter one.
 fn modal_spacing(times: &[i64], order: &[usize]) -> Option<i64> {
-    let mut steps: Vec<i64> =
-        order.windows(2).map(|pair| times[pair[1]] - times[pair[0]]).filter(|&step| step > 0).collect();
+    let mut steps: Vec<i64> = order
+        .windows(2)
+        .map(|pair| times[pair[1]].saturating_sub(times[pair[0]]))
+        .filter(|&step| step > 0)
+        .collect();
     steps.sort_unstable();
     let runs = steps.chunk_by(|a, b| a == b);
     runs.fold(
@@ -298,6 +301,7 @@ fn fill(
 mod tests {
     use super::*;
     use crate::series::profile::testing::{HOUR, START, random_bars, symbol};
+    use proptest::prelude::*;
 
     fn aligned(bars: Bars) -> (Series, Profile) {
         align(&symbol(), Timeframe::H1, bars, None).unwrap()
@@ -418,5 +422,57 @@ mod tests {
         let (_, profile) = aligned(bars);
         assert_eq!(profile.modal_spacing_ms, Some(HOUR / 4));
         assert_eq!(profile.off_grid_rows, 150);
+    }
+
+    /// Prices and volumes that are mostly sane and sometimes anything at all.
+    fn any_number() -> impl Strategy<Value = f64> {
+        prop_oneof![8 => 1.0..2.0_f64, 1 => Just(f64::NAN), 1 => Just(0.0), 1 => Just(-1.0), 1 => any::<f64>()]
+    }
+
+    fn any_bars() -> impl Strategy<Value = Bars> {
+        let time = prop_oneof![
+            9 => (0..60_i64).prop_map(|i| START + i * HOUR),
+            1 => (0..60_i64).prop_map(|i| START + i * HOUR / 7),
+        ];
+        let row = (time, any_number(), any_number(), any_number(), any_number(), any_number());
+        proptest::collection::vec(row, 0..80).prop_map(|rows| {
+            let mut bars = Bars::default();
+            for (time, open, close, a, b, volume) in rows {
+                bars.open_time.push(time);
+                bars.open.push(open);
+                bars.close.push(close);
+                bars.high.push(a.max(b).max(open));
+                bars.low.push(a.min(b).min(open));
+                bars.volume.push(volume);
+            }
+            bars
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_rows_end_as_a_valid_series_with_every_row_accounted_for(bars in any_bars(), end in 0..80_i64) {
+            let until = UtcMs(START + end * HOUR);
+            let Ok((series, found)) = align(&symbol(), Timeframe::H1, bars, Some(until)) else { return Ok(()) };
+            let dropped = found.duplicates_exact + found.duplicates_contradictory + found.off_grid_rows
+                + found.bad_price_rows + found.ohlc_violations + found.rows_after_until;
+            prop_assert_eq!(found.rows_read, found.rows_kept + dropped);
+            prop_assert_eq!(found.rows_kept, found.present_bars);
+            prop_assert!(series.bar(0).is_present() && series.bar(series.len() - 1).is_present());
+            prop_assert!(series.end() <= until);
+            for i in 0..series.len() {
+                let bar = series.bar(i);
+                if bar.is_present() {
+                    prop_assert!(0.0 < bar.low && bar.low <= bar.open && bar.low <= bar.close);
+                    prop_assert!(bar.high >= bar.open && bar.high >= bar.close && bar.high.is_finite());
+                    prop_assert!(bar.volume >= 0.0 && bar.volume.is_finite());
+                } else {
+                    prop_assert!(bar.open.is_nan() && bar.volume.is_nan() && bar.quote_volume.is_nan());
+                }
+            }
+            let (cut, after) = super::super::cut_at_last_relisting(series.clone(), &found);
+            prop_assert_eq!(after.relistings().count(), 0);
+            prop_assert_eq!(cut.end(), series.end());
+        }
     }
 }

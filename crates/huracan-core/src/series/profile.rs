@@ -170,7 +170,7 @@ impl Profile {
                 present.fold((0, 0), |(all, hits), i| (all + 1, hits + usize::from(test(series, i))));
             if all == 0 { 0.0 } else { f64::from(hits as u32) / f64::from(all as u32) }
         };
-        let stale_bars = until.map(|until| (until.0 - series.end().0).div_euclid(bar_ms).max(0));
+        let stale_bars = until.map(|until| until.0.saturating_sub(series.end().0).div_euclid(bar_ms).max(0));
         Profile {
             symbol: series.symbol.clone(),
             timeframe: series.timeframe,
@@ -198,7 +198,7 @@ impl Profile {
             flat_share: share(0, is_flat),
             flat_share_30d: share(recent, is_flat),
             longest_zero_volume_run: longest_zero_volume_run(series),
-            dead_tail_bars: (0..len).rev().take_while(|&i| !is_alive(series, i)).count(),
+            dead_tail_bars: (0..len).rev().take_while(|&i| is_dead(series, i)).count(),
             wick_bars: (0..len).filter(|&i| has_wick(series, i)).count(),
             jumps: jumps::find(series, &returns),
             largest_log_return: largest.map(|(i, value)| (series.time(i), value)),
@@ -266,10 +266,9 @@ fn is_flat(series: &Series, i: usize) -> bool {
     series.high[i] == series.low[i]
 }
 
-/// A bar somebody traded in: it has volume or movement.
-fn is_alive(series: &Series, i: usize) -> bool {
-    let traded = !without_volume(series, i) || !is_flat(series, i);
-    !series.close[i].is_nan() && traded
+/// A bar nobody traded in: neither volume nor movement.
+fn is_dead(series: &Series, i: usize) -> bool {
+    series.close[i].is_nan() || (without_volume(series, i) && is_flat(series, i))
 }
 
 fn has_wick(series: &Series, i: usize) -> bool {

@@ -21,6 +21,8 @@ pub use scan::{Scan, ScanOptions, SeriesFiles, Unusable, scan};
 pub use store::{ImportFailure, ImportReport, Imported, import, month_path};
 
 #[cfg(test)]
+mod real_data;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

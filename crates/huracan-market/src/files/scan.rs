@@ -286,7 +286,7 @@ fn infer_bar(times: &[i64]) -> Result<Timeframe, String> {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
     let mut steps: Vec<i64> =
-        sorted.windows(2).map(|pair| pair[1] - pair[0]).filter(|step| *step > 0).collect();
+        sorted.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).filter(|step| *step > 0).collect();
     steps.sort_unstable();
     let longest = steps.chunk_by(|a, b| a == b).rev().max_by_key(|run| run.len());
     let Some(run) = longest else {
@@ -304,8 +304,7 @@ fn group(symbol: Symbol, timeframe: Timeframe, found: Vec<Found>) -> Result<Seri
     if venues.len() > 1 {
         let found = venues.into_iter().collect::<Vec<_>>().join(" and ");
         let reason = SkipReason::TwoVenues { found };
-        let name = symbol.to_string();
-        return Err(Box::new(Unusable { name, symbol: Some(symbol), files, reason }));
+        return Err(Box::new(Unusable { name: symbol.to_string(), symbol: Some(symbol), files, reason }));
     }
     Ok(SeriesFiles { symbol, timeframe, venue, files, rows })
 }

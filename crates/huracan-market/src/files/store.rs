@@ -126,6 +126,9 @@ fn import_series(series: &SeriesFiles, dest_dir: &Path) -> Result<Imported, Erro
         write_month(&path, series, venue, &select(&both, &order))?;
         imported.months_written += 1;
     }
+    if imported.months_written > 0 {
+        sync_folder(dest_dir, series)?;
+    }
     Ok(imported)
 }
 
@@ -208,8 +211,15 @@ fn write_month(path: &Path, series: &SeriesFiles, venue: Option<String>, bars: &
         // The error that matters is already in hand; a temporary file left behind is passed over.
         let _ = fs::remove_file(&temporary);
     }
-    moved?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(refused("sync the folder of"))
+    moved
+}
+
+/// Makes the renames of a series' months durable, once for all of them.
+fn sync_folder(dest_dir: &Path, series: &SeriesFiles) -> Result<(), Error> {
+    let month = month_path(dest_dir, &series.symbol, series.timeframe, "");
+    let path = month.parent().unwrap_or(dest_dir).to_owned();
+    let synced = File::open(&path).and_then(|folder| folder.sync_all());
+    synced.map_err(|source| Error::Io { path, action: "sync", source })
 }
 
 /// The month as Parquet bytes: the same rows always give the same bytes.

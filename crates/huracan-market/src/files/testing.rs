@@ -43,6 +43,8 @@ pub fn bars(start: i64, n: usize) -> Bars {
 pub enum Values<'a> {
     Longs(&'a [i64]),
     Doubles(&'a [f64]),
+    /// Of an optional column: `None` is null.
+    Nullable(&'a [Option<f64>]),
 }
 
 /// Writes a Parquet file with the fields of `schema` (message syntax without the frame).
@@ -60,6 +62,11 @@ pub fn parquet_with(path: &Path, schema: &str, columns: &[Values<'_>], metadata:
         let mut column = group.next_column().unwrap().unwrap();
         match values {
             Values::Longs(values) => column.typed::<Int64Type>().write_batch(values, None, None).unwrap(),
+            Values::Nullable(values) => {
+                let levels: Vec<i16> = values.iter().map(|value| i16::from(value.is_some())).collect();
+                let defined: Vec<f64> = values.iter().flatten().copied().collect();
+                column.typed::<DoubleType>().write_batch(&defined, Some(&levels), None).unwrap()
+            }
             Values::Doubles(values) => column.typed::<DoubleType>().write_batch(values, None, None).unwrap(),
         };
         column.close().unwrap();

@@ -98,6 +98,31 @@ fn integer_columns_are_numbers_and_a_wrong_second_time_is_noted() {
 }
 
 #[test]
+fn nulls_are_missing_numbers_in_their_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let written = bars(START, 4);
+    let close = [Some(1.5), None, Some(2.5), None];
+    let quote: [Option<f64>; 4] = [None; 4];
+    let columns = [
+        Values::Longs(&written.open_time),
+        Values::Doubles(&written.open),
+        Values::Doubles(&written.high),
+        Values::Doubles(&written.low),
+        Values::Nullable(&close),
+        Values::Doubles(&written.volume),
+        Values::Nullable(&quote),
+    ];
+    let schema = format!("required int64 open_time; {OHLCV} optional double quote_volume;")
+        .replace("required double close", "optional double close");
+    parquet_with(&dir.path().join("BTCUSDT-1h.parquet"), &schema, &columns, &[]);
+    let bars = read(&only(dir.path())).unwrap().bars;
+    let back: Vec<Option<f64>> =
+        bars.close.iter().map(|value| Some(*value).filter(|v| !v.is_nan())).collect();
+    assert_eq!(back, close);
+    assert!(bars.quote_volume.unwrap().iter().all(|value| value.is_nan()));
+}
+
+#[test]
 fn the_archives_zips_are_read_as_they_stand_and_verified() {
     let dir = tempfile::tempdir().unwrap();
     let (first, second) = (bars(START, 744), bars(START + 744 * HOUR, 24));
@@ -231,28 +256,21 @@ fn folders_that_cannot_be_used_say_what_to_do() {
 fn wrong_columns_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("BTCUSDT.parquet");
-    let schema = "required int64 open_time; required double open; required double high; required double low; \
-                  required binary close (UTF8); required double volume;";
     let one = [1.0];
-    parquet_with(
-        &path,
-        &schema.replace("binary close (UTF8)", "double last"),
-        &[
-            Values::Longs(&[START]),
-            Values::Doubles(&one),
-            Values::Doubles(&one),
-            Values::Doubles(&one),
-            Values::Doubles(&one),
-            Values::Doubles(&one),
-        ],
-        &[],
+    let check = |close: &str, value: Values<'_>, expected: &str| {
+        let schema = format!("required int64 open_time; {OHLCV}").replace("required double close", close);
+        let [open, high, low, volume] = [(); 4].map(|()| Values::Doubles(&one));
+        parquet_with(&path, &schema, &[Values::Longs(&[START]), open, high, low, value, volume], &[]);
+        let found = scanned(dir.path());
+        let SkipReason::Unreadable { found } = &found.unusable[0].reason else { panic!("{found:?}") };
+        assert!(found.ends_with(expected), "{found}");
+    };
+    check(
+        "required double last",
+        Values::Doubles(&one),
+        "no column close; the columns are open_time, open, high, low, last, volume",
     );
-    let found = scanned(dir.path());
-    let SkipReason::Unreadable { found } = &found.unusable[0].reason else { panic!("{found:?}") };
-    assert!(
-        found.ends_with("no column close; the columns are open_time, open, high, low, last, volume"),
-        "{found}"
-    );
+    check("required int64 close (DECIMAL(18,2))", Values::Longs(&[1]), "expected double, float or integer");
 }
 
 #[test]
