@@ -87,17 +87,17 @@ fn ridge(moments: &Moments, alpha: f64) -> (Vec<f64>, f64) {
 #[test]
 fn principal_components_are_scikit_learns() {
     let moments = moments();
-    all_close(moments.mean.clone(), &MEAN, 1e-12);
-    all_close(moments.mean_y.clone(), &[Y_MEAN], 1e-12);
+    all_close(moments.mean.clone(), &MEAN, 1e-10);
+    all_close(moments.mean_y.clone(), &[Y_MEAN], 1e-10);
     let basis = Eigenbasis::new(&moments.cov).unwrap();
     assert_eq!(basis.rank, P);
     // scikit-learn divides by n − 1, a Gram by n.
     let n = moments.n;
-    all_close(basis.values[..6].iter().map(|v| v * n / (n - 1.0)), &EXPLAINED_VARIANCE, 1e-12);
-    all_close(basis.values[..6].iter().map(|v| (v * n).sqrt()), &SINGULAR_VALUES, 1e-12);
+    all_close(basis.values[..6].iter().map(|v| v * n / (n - 1.0)), &EXPLAINED_VARIANCE, 1e-10);
+    all_close(basis.values[..6].iter().map(|v| (v * n).sqrt()), &SINGULAR_VALUES, 1e-10);
 
     let encoder = Encoder::pca(&basis, &[1.0; P], 6, UtcMs(0));
-    all_close(encoder.explained_variance_ratio.clone(), &EXPLAINED_VARIANCE_RATIO, 1e-12);
+    all_close(encoder.explained_variance_ratio.clone(), &EXPLAINED_VARIANCE_RATIO, 1e-10);
     // Signs as well: the largest |loading| is positive on both sides.
     for (k, expected) in COMPONENTS.iter().enumerate() {
         all_close((0..P).map(|i| encoder.loadings[(i, k)]), expected, 1e-9);
@@ -129,7 +129,7 @@ fn rows_times_the_root_of_their_weight_give_the_weighted_ridge() {
     let (a, y) = scaled_rows(&data, |i| data[(i, P + 1)].sqrt());
     let weighted = gram(a.as_ref(), y.as_ref());
     let total: f64 = (0..data.nrows()).map(|i| data[(i, P + 1)]).sum();
-    all_close([weighted.rows()], &[total], 1e-12);
+    all_close([weighted.rows()], &[total], 1e-10);
     let (slopes, intercept) = ridge(&weighted.moments().unwrap(), 10.0);
     all_close(slopes, &RIDGE_10_WEIGHTED, 1e-10);
     all_close([intercept], &[RIDGE_10_WEIGHTED_INTERCEPT], 1e-10);
