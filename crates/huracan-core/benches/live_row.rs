@@ -32,7 +32,7 @@ struct Model {
 fn fit(series: &Series, context: &huracan_core::features::MarketContext, columns: &[usize]) -> Model {
     let x = matrix(series, context, columns);
     let scaler = Scaler::fit(&x, 0..x.n);
-    let design = scaler.design(&x);
+    let design = scaler.design(&x, &scaler);
     let next = |i: usize| (series.close[(i + 1).min(BARS - 1)] / series.close[i]).ln();
     let target = Mat::from_fn(x.n, 1, |i, _| next(i));
     let mut gram = Gram::new(x.p + 1, 1);

@@ -206,6 +206,45 @@ impl Moments {
         }
     }
 
+    /// Adds a coin's second moments about zero with a weight: in a pool made of these, differences
+    /// between coins' levels count too. Divide, then [`Moments::centred`].
+    pub fn pool_levels(&mut self, coin: &Moments, weight: f64) {
+        self.pool(coin, weight);
+        self.shift(coin, weight);
+    }
+
+    /// Moves second moments about zero to second moments about the mean.
+    pub fn centred(mut self) -> Moments {
+        let about = Moments { mean: self.mean.clone(), mean_y: self.mean_y.clone(), ..Moments::zero(0, 0) };
+        self.shift(&about, -1.0);
+        (0..self.mean.len()).for_each(|j| self.cov[(j, j)] = f64::max(self.cov[(j, j)], 0.0));
+        self.var_y.iter_mut().for_each(|v| *v = v.max(0.0));
+        self
+    }
+
+    /// Adds `weight` times the outer products of the means of `about`.
+    fn shift(&mut self, about: &Moments, weight: f64) {
+        let p = self.mean.len();
+        for j in 0..p {
+            for i in 0..p {
+                self.cov[(i, j)] += weight * about.mean[i] * about.mean[j];
+            }
+        }
+        for j in 0..self.mean_y.len() {
+            for i in 0..p {
+                self.cross[(i, j)] += weight * about.mean[i] * about.mean_y[j];
+            }
+            self.var_y[j] += weight * about.mean_y[j] * about.mean_y[j];
+        }
+    }
+
+    /// The same moments of `(x − offset) / scale`; a scale of 0 leaves that feature out.
+    pub fn rescaled(&self, offset: &[f64], scale: &[f64]) -> Moments {
+        let shifted =
+            Moments { mean: self.mean.iter().zip(offset).map(|(m, o)| m - o).collect(), ..self.clone() };
+        shifted.standardised(scale)
+    }
+
     /// Divides a pool by its total weight.
     pub fn divide(mut self, weight: f64) -> Moments {
         let scale = 1.0 / weight;
@@ -312,6 +351,45 @@ mod tests {
                 .abs()
                 < 1e-12
         );
+    }
+
+    #[test]
+    fn pooled_levels_are_the_moments_of_all_rows_together() {
+        let (a, y) = rows(7, 300, 4, 1);
+        let mut lifted = a.clone();
+        (0..150).for_each(|i| lifted[(i, 1)] += 3.0);
+        let part = |from: usize| {
+            let mut g = Gram::new(4, 1);
+            g.add_rows(lifted.as_ref().subrows(from, 150), y.as_ref().subrows(from, 150));
+            g
+        };
+        let whole = Gram::sum(4, 1, [&part(0), &part(150)]).moments().unwrap();
+        let mut pool = Moments::zero(4, 1);
+        [part(0), part(150)].iter().for_each(|g| pool.pool_levels(&g.moments().unwrap(), 1.0));
+        let pool = pool.divide(2.0).centred();
+        for i in 0..4 {
+            assert!((pool.cross[(i, 0)] - whole.cross[(i, 0)]).abs() < 1e-12);
+            (0..4).for_each(|j| assert!((pool.cov[(i, j)] - whole.cov[(i, j)]).abs() < 1e-12));
+        }
+        assert!((pool.var_y[0] - whole.var_y[0]).abs() < 1e-12);
+    }
+
+    #[test]
+    fn rescaled_moments_are_those_of_rescaled_rows() {
+        let (a, y) = rows(8, 200, 3, 1);
+        let (offset, scale) = ([0.1, -0.2, 0.3], [2.0, 0.5, 4.0]);
+        let z = Mat::from_fn(200, 4, |i, j| if j == 3 { 1.0 } else { (a[(i, j)] - offset[j]) / scale[j] });
+        let moments = |a: &Mat<f64>| {
+            let mut g = Gram::new(3, 1);
+            g.add_rows(a.as_ref(), y.as_ref());
+            g.moments().unwrap()
+        };
+        let (direct, algebra) = (moments(&z), moments(&a).rescaled(&offset, &scale));
+        for i in 0..3 {
+            assert!((direct.mean[i] - algebra.mean[i]).abs() < 1e-12);
+            assert!((direct.cross[(i, 0)] - algebra.cross[(i, 0)]).abs() < 1e-12);
+            assert!((direct.cov[(i, 2)] - algebra.cov[(i, 2)]).abs() < 1e-12);
+        }
     }
 
     #[test]

@@ -57,7 +57,8 @@ fn settings(spec: &synth::MarketSpec) -> Settings {
         costs: costs::CostOptions::default(),
         trading: TradingSettings {
             entry_cost_multiples: vec![1.0, 1.5, 2.0, 3.0],
-            exit_band: 0.3,
+            exit_bands: vec![0.3, -1.0],
+            day_sigma_target_pct: 2.0,
             book: BookChoice::Auto,
             funding_bps_per_8h: 1.0,
         },

@@ -22,6 +22,15 @@ fn main() {
     let days: usize = std::env::args().nth(1).and_then(|s| s.parse().ok()).unwrap_or(300);
     let coins: usize = std::env::args().nth(2).and_then(|s| s.parse().ok()).unwrap_or(400);
     let spec = synth::MarketSpec { days, coins, ..synth::MarketSpec::default() };
+    let env =
+        |name: &str, default: f64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    let spec = synth::MarketSpec {
+        label_correlation: env("CORR", 0.25),
+        planted_shared: env("SHARED", 24.0) as usize,
+        planted_private: env("PRIVATE", 12.0) as usize,
+        seed: Seed(env("SEED", 1.0) as u64),
+        ..spec
+    };
     let source = SynthSource::new(&spec);
     let settings = Settings {
         timeframe: spec.timeframe,
@@ -47,7 +56,8 @@ fn main() {
         costs: costs::CostOptions::default(),
         trading: TradingSettings {
             entry_cost_multiples: vec![1.0, 1.5, 2.0, 3.0],
-            exit_band: 0.3,
+            exit_bands: vec![0.3, -1.0],
+            day_sigma_target_pct: 2.0,
             book: BookChoice::Auto,
             funding_bps_per_8h: 1.0,
         },
@@ -58,7 +68,17 @@ fn main() {
         model_ttl_days: 7.0,
         seed: Seed(1),
     };
-    let dir = std::env::temp_dir().join("huracan-example");
+    let mut settings = settings;
+    if let Ok(l) = std::env::var("LAMBDAS") {
+        settings.lambdas = l.split(',').map(|v| v.parse().unwrap()).collect();
+    }
+    if let Ok(l) = std::env::var("PLACEBOS") {
+        settings.placebos = l.parse().unwrap();
+    }
+    if let Ok(l) = std::env::var("COMPONENTS") {
+        settings.encoder.components = l.split(',').map(|v| v.parse().unwrap()).collect();
+    }
+    let dir = std::env::temp_dir().join(format!("huracan-example-{}", std::process::id()));
     let scratch = huracan_train::scratch::Scratch::open(&dir).unwrap();
     let stop = AtomicBool::new(false);
     let clock = Clock(std::time::Instant::now());
@@ -104,6 +124,7 @@ fn main() {
     for (f, c) in out.pools.choices.iter().enumerate() {
         println!("fold {f} use {} enc {:?} plain {:?}", c.use_encoder, c.encoded, c.plain);
     }
+    println!("columns {}", out.feature_names.len());
     println!("thresholds {:?}", out.verdicts.thresholds);
     println!("universe {:.3} placebos {:?}", out.verdicts.universe_net_pct, out.verdicts.placebo_net_pct);
     println!("ics {:?}", out.verdicts.ics);
@@ -112,6 +133,19 @@ fn main() {
         "book net {:.1} gross {:.1} sharpe {:?} t {:?} turnover {:.2} legs {:?}",
         b.mean_net_bps, b.mean_gross_bps, b.sharpe, b.t, b.turnover_per_day, b.legs_net_bps
     );
+    let mut groups: std::collections::BTreeMap<(&str, bool), (usize, f64, usize, f64)> = Default::default();
+    for v in &out.verdicts.coins {
+        let c = &out.survey.coins[v.index];
+        let kind = if folder.is_some() { "real" } else { truth[&c.symbol.to_string()].kind.code() };
+        let g = groups.entry((kind, v.head.tau.is_some())).or_default();
+        g.0 += 1;
+        g.1 += v.metrics.net_pnl_pct;
+        g.2 += v.metrics.sample_size;
+        g.3 += v.agreement.map_or(0.0, |a| a.ic);
+    }
+    for (k, g) in &groups {
+        println!("group {k:?} coins {} net {:.1} trades {} mean ic {:.4}", g.0, g.1, g.2, g.3 / g.0 as f64);
+    }
     for v in &out.verdicts.coins {
         let c = &out.survey.coins[v.index];
         let kind = if folder.is_some() { "real" } else { truth[&c.symbol.to_string()].kind.code() };

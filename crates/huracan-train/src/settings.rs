@@ -52,8 +52,12 @@ pub struct EncoderSettings {
 pub struct TradingSettings {
     /// Multiples of the round-trip cost that compete as entry thresholds on inner validation.
     pub entry_cost_multiples: Vec<f64>,
-    /// Leave when the edge falls below this share of the entry threshold.
-    pub exit_band: f64,
+    /// Shares of the entry threshold below which a position is left; they compete on inner
+    /// validation. −1 leaves only when the edge has turned by the full threshold: hold to the horizon.
+    pub exit_bands: Vec<f64>,
+    /// A position is made smaller than the capital where one σ of a day's return exceeds this,
+    /// percent.
+    pub day_sigma_target_pct: f64,
     /// Outright or against the market.
     pub book: BookChoice,
     /// Funding charged on a held perpetual, whichever side, bps per 8 hours.

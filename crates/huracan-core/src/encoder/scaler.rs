@@ -10,7 +10,7 @@ use std::ops::Range;
 pub const WINSOR: f64 = 6.0;
 
 /// Rows that are looked at when medians are taken; longer spans are read at an even stride.
-const SAMPLE_ROWS: usize = 2048;
+const SAMPLE_ROWS: usize = 8192;
 
 /// Location and scale per feature. A scale of 0 marks a feature that never varied in training: it
 /// is 0 for every row.
@@ -48,22 +48,29 @@ impl Scaler {
         ((x - self.center[j]) / self.scale[j]).clamp(-WINSOR, WINSOR)
     }
 
-    /// Scales a whole matrix into rows for a Gram: n × (p + 2), the last but one column the share
-    /// of missing features of the row (scaled to ±1 around one half), the last all ones.
-    pub fn design(&self, x: &FeatureMatrix) -> faer::Mat<f64> {
+    /// A whole matrix as rows for a Gram, n × (p + 2): features winsorised by this scaler and
+    /// measured in `units` (a scaler common to all coins, so that levels stay comparable between
+    /// them), missing values at this scaler's centre; the last but one column is the share of
+    /// missing features of the row (−1 none, +1 all), the last all ones.
+    ///
+    /// A column `w` of it becomes this coin's own scaled feature by `(w − offset) / ratio`, see
+    /// [`Scaler::offset_and_ratio`].
+    pub fn design(&self, x: &FeatureMatrix, units: &Scaler) -> faer::Mat<f64> {
         let mut out = faer::Mat::zeros(x.n, x.p + 2);
         let mut missing = vec![0_u32; x.n];
         for j in 0..x.p {
-            let (c, s) = (self.center[j], self.scale[j]);
-            let inverse = if s > 0.0 { 1.0 / s } else { 0.0 };
+            let (low, high) =
+                (self.center[j] - WINSOR * self.scale[j], self.center[j] + WINSOR * self.scale[j]);
+            let inverse = if units.scale[j] > 0.0 { 1.0 / units.scale[j] } else { 0.0 };
+            let fill = (self.center[j] - units.center[j]) * inverse;
             let column = x.column(j);
             let target = out.col_mut(j).try_as_col_major_mut().map(|c| c.as_slice_mut());
             let Some(target) = target else { continue };
-            for ((z, &v), m) in target.iter_mut().zip(column).zip(&mut missing) {
+            for ((w, &v), m) in target.iter_mut().zip(column).zip(&mut missing) {
                 let absent = v.is_nan();
                 *m += u32::from(absent);
-                let scaled = ((v - c) * inverse).clamp(-WINSOR, WINSOR);
-                *z = if absent { 0.0 } else { scaled };
+                let measured = (v.clamp(low, high) - units.center[j]) * inverse;
+                *w = if absent { fill } else { measured };
             }
         }
         for i in 0..x.n {
@@ -71,6 +78,19 @@ impl Scaler {
             out[(i, x.p + 1)] = 1.0;
         }
         out
+    }
+
+    /// What turns design columns into this coin's own scaled features: `(w − offset) / ratio` per
+    /// column, the missing share (offset 0, ratio 1) included; ratio 0 for a feature that never
+    /// varies.
+    pub fn offset_and_ratio(&self, units: &Scaler) -> (Vec<f64>, Vec<f64>) {
+        let inverse = |j: usize| if units.scale[j] > 0.0 { 1.0 / units.scale[j] } else { 0.0 };
+        let mut offset: Vec<f64> =
+            (0..self.center.len()).map(|j| (self.center[j] - units.center[j]) * inverse(j)).collect();
+        let mut ratio: Vec<f64> = (0..self.center.len()).map(|j| self.scale[j] * inverse(j)).collect();
+        offset.push(0.0);
+        ratio.push(1.0);
+        (offset, ratio)
     }
 }
 
@@ -122,9 +142,13 @@ mod tests {
         a[4] = 1e12;
         let x = matrix(&[a, vec![5.0; 100]]);
         let scaler = Scaler::fit(&x, 0..100);
-        let z = scaler.design(&x);
-        assert_eq!((z[(3, 0)], z[(4, 0)], z[(7, 1)]), (0.0, WINSOR, 0.0));
-        assert_eq!((z[(3, 2)], z[(5, 2)], z[(0, 3)]), (0.0, -1.0, 1.0));
-        assert_eq!(z[(10, 0)].to_bits(), scaler.apply(0, 10.0).to_bits());
+        let units = Scaler { center: vec![10.0, 0.0], scale: vec![4.0, 1.0] };
+        let w = scaler.design(&x, &units);
+        let (offset, ratio) = scaler.offset_and_ratio(&units);
+        let z = |i: usize| (w[(i, 0)] - offset[0]) / ratio[0];
+        assert_eq!((z(3), ratio[1], w[(7, 1)]), (0.0, 0.0, 5.0));
+        assert!((z(4) - WINSOR).abs() < 1e-12);
+        assert!((z(10) - scaler.apply(0, 10.0)).abs() < 1e-12);
+        assert_eq!((w[(3, 2)], w[(5, 2)], w[(0, 3)]), (0.0, -1.0, 1.0));
     }
 }

@@ -34,7 +34,7 @@ impl SlopeEstimate {
 }
 
 const GRID: usize = 61;
-const ITERATIONS: usize = 150;
+const ITERATIONS: usize = 60;
 
 /// The distribution of slopes over coins: atoms and their weights.
 #[derive(Clone, Debug, PartialEq)]

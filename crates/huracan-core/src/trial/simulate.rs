@@ -1,7 +1,7 @@
 //! Simulated trades: from a stream of expected edges to positions, costs and net returns.
 //!
 //! Decisions are made at a bar's close and carried out at the close `lag` bars later, at the cost
-//! of that moment. One position a coin, one unit of capital. What does not live here: where edges
+//! of that moment. One position a coin, never more than its capital. What does not live here: where edges
 //! come from.
 
 /// What the simulation sees of one coin over one span of bars; all slices have one length.
@@ -17,6 +17,8 @@ pub struct Tape<'a> {
     pub one_side_bps: &'a [f64],
     /// Cost in bps of holding one unit for one bar (funding).
     pub carry_bps: f64,
+    /// Units held in a position, as a share of the capital. Scales results, not decisions.
+    pub size: f64,
 }
 
 /// When to enter and leave.
@@ -70,27 +72,28 @@ pub fn simulate(tape: &Tape<'_>, policy: &Policy, ledger: &mut impl Ledger) {
     for i in 0..=last {
         let mut net = 0.0;
         if held != 0.0 {
-            let gross = held * tape.return_bps[i];
-            net += gross - tape.carry_bps;
+            let gross = tape.size * held * tape.return_bps[i];
+            let carry = tape.size * tape.carry_bps;
+            net += gross - carry;
             if let Some(trade) = open.as_mut() {
                 trade.gross_bps += gross;
-                trade.cost_bps += tape.carry_bps;
+                trade.cost_bps += carry;
             }
         }
         let side_cost = tape.one_side_bps[i];
         let tradable = side_cost.is_finite();
         let due = if i == last { 0.0 } else { queue[i % lag] };
+        let charged = tape.size * side_cost;
         if tradable && due != held {
             if let Some(mut trade) = open.take() {
                 trade.exit = i;
-                trade.cost_bps += side_cost;
-                net -= side_cost;
+                trade.cost_bps += charged;
+                net -= charged;
                 ledger.trade(trade);
             }
             if due != 0.0 {
-                net -= side_cost;
-                open =
-                    Some(ClosedTrade { entry: i, exit: i, side: due, gross_bps: 0.0, cost_bps: side_cost });
+                net -= charged;
+                open = Some(ClosedTrade { entry: i, exit: i, side: due, gross_bps: 0.0, cost_bps: charged });
             }
             held = due;
         }
@@ -165,7 +168,8 @@ mod tests {
 
     fn run(edge: &[f64], returns: &[f64], policy: &Policy) -> FullLedger {
         let cost = vec![5.0; edge.len()];
-        let tape = Tape { edge_bps: edge, return_bps: returns, one_side_bps: &cost, carry_bps: 0.0 };
+        let tape =
+            Tape { edge_bps: edge, return_bps: returns, one_side_bps: &cost, carry_bps: 0.0, size: 1.0 };
         let mut ledger = FullLedger::default();
         simulate(&tape, policy, &mut ledger);
         ledger
@@ -188,6 +192,27 @@ mod tests {
         assert!(run(&[9.9; 8], &returns, &POLICY).trades.is_empty());
         assert!(run(&[-50.0; 8], &returns, &Policy { shorts: false, ..POLICY }).trades.is_empty());
         assert_eq!(run(&[-50.0; 8], &returns, &POLICY).trades[0].side, -1.0);
+    }
+
+    #[test]
+    fn half_the_size_is_half_the_result_of_the_same_trades() {
+        let edge: Vec<f64> = (0..40).map(|i| if i % 9 < 3 { 60.0 } else { -8.0 }).collect();
+        let returns: Vec<f64> = (0..40).map(|i| f64::from(i % 5) - 2.0).collect();
+        let cost = vec![5.0; 40];
+        let run = |size: f64| {
+            let tape =
+                Tape { edge_bps: &edge, return_bps: &returns, one_side_bps: &cost, carry_bps: 0.2, size };
+            let mut ledger = FullLedger::default();
+            simulate(&tape, &POLICY, &mut ledger);
+            ledger
+        };
+        let (whole, half) = (run(1.0), run(0.5));
+        assert!(whole.trades.len() > 3);
+        for (a, b) in whole.trades.iter().zip(&half.trades) {
+            assert_eq!((a.entry, a.exit, a.side), (b.entry, b.exit, b.side));
+            assert!((a.gross_bps - 2.0 * b.gross_bps).abs() < 1e-12);
+            assert!((a.cost_bps - 2.0 * b.cost_bps).abs() < 1e-12);
+        }
     }
 
     #[test]
@@ -216,7 +241,13 @@ mod tests {
             let returns: Vec<f64> = (0..n)
                 .map(|i| if cost[i].is_nan() { 0.0 } else { 60.0 * (rng.random::<f64>() - 0.5) })
                 .collect();
-            let tape = Tape { edge_bps: &edge, return_bps: &returns, one_side_bps: &cost, carry_bps: 0.1 };
+            let tape = Tape {
+                edge_bps: &edge,
+                return_bps: &returns,
+                one_side_bps: &cost,
+                carry_bps: 0.1,
+                size: 0.5,
+            };
             let policy = Policy { lag_bars: 1 + case % 3, ..POLICY };
             let (mut full, mut totals) = (FullLedger::default(), Totals::default());
             simulate(&tape, &policy, &mut full);

@@ -182,12 +182,12 @@ fn coin_slopes(
     let q = Targets::of(settings).count();
     let p = statistics.p;
     let grams = read_grams(engine, index, p, q)?;
-    let mut twins: Vec<(f64, Vec<Gram>)> = Vec::new();
+    let mut twins: Vec<(&CoinStatistics, Vec<Gram>)> = Vec::new();
     for &twin in &coin.twins {
         if twin != index
             && let Some(other) = &statistics.coins[twin]
         {
-            twins.push((other.weight, read_grams(engine, twin, p, q)?));
+            twins.push((other, read_grams(engine, twin, p, q)?));
         }
     }
     let needed = rows_min(settings);
@@ -199,11 +199,14 @@ fn coin_slopes(
         for stage in Stage::ALL {
             let pool = &pools.stages[stage.at(f)];
             let segments = stage.segments(fold);
-            let own = coin_moments(&grams, segments.clone(), needed).map(|m| m.standardised(&pool.deviation));
+            let scaled = |m: Moments, coin: &CoinStatistics| {
+                m.rescaled(&coin.own.0, &coin.own.1).standardised(&pool.deviation)
+            };
+            let own = coin_moments(&grams, segments.clone(), needed).map(|m| scaled(m, coin));
             let mut members: Vec<(Moments, f64)> = own.iter().map(|m| (m.clone(), coin.weight)).collect();
-            for (weight, other) in &twins {
+            for (twin, other) in &twins {
                 let moments = coin_moments(other, segments.clone(), needed);
-                members.extend(moments.map(|m| (m.standardised(&pool.deviation), *weight)));
+                members.extend(moments.map(|m| (scaled(m, twin), twin.weight)));
             }
             if own_basis.is_none() {
                 own_basis = own.as_ref().and_then(own_correlation_basis);

@@ -256,9 +256,10 @@ pub fn run(engine: &Engine<'_>, source: &dyn CandleSource, stage: usize) -> Resu
         survey.until,
         settings.fold_train_days_min,
     )?;
-    let market = market(engine, &survey)?;
+    let mut market = market(engine, &survey)?;
+    let units = prepare::settle_features(engine, &survey, &mut market, &plan)?;
     engine.observer.stage_finished("context");
-    let statistics = statistics::statistics(engine, &survey, &market, &plan)?;
+    let statistics = statistics::statistics(engine, &survey, &market, &plan, &units)?;
     engine.observer.stage_finished("statistics");
     let pools = pools::pools(settings, &plan, &statistics)?;
     let slopes = lanes::slopes(engine, &survey, &plan, &statistics, &pools)?;

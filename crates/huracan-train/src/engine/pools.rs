@@ -31,9 +31,10 @@ pub struct Chosen {
     pub components: usize,
     /// Penalty λ/n.
     pub lambda: f64,
-    /// Correlation of the pooled inner head with the label on validation; `None` when undefined.
+    /// Correlation of the pooled inner head with the label, mean over the validations so far; `None`
+    /// when undefined on this fold's.
     pub validation_ic: Option<f64>,
-    /// Slope of the label on the pooled inner head's score, on validation.
+    /// Slope of the label on the pooled inner head's score, on this fold's validation.
     pub validation_slope: Option<f64>,
 }
 
@@ -47,12 +48,18 @@ pub struct FoldChoices {
     pub use_encoder: bool,
     /// For every target column, the best of all.
     pub best: Vec<Chosen>,
+    /// For every horizon, the best for the cross-section.
+    pub level: Vec<Chosen>,
 }
 
 /// All pools and choices of a run.
 pub struct Pools {
-    /// One per (fold, stage), flat.
+    /// Own-scaled features about the coins' means: what coin heads are made of. One per (fold,
+    /// stage), flat.
     pub stages: Vec<Pool>,
+    /// Features in common units, differences between coins included: what the cross-section is
+    /// scored with. One per fold.
+    pub levels: Vec<Pool>,
     /// One per fold.
     pub choices: Vec<FoldChoices>,
 }
@@ -62,76 +69,102 @@ pub struct Pools {
 /// # Errors
 /// [`EngineError::EmptyPool`] when a stage has no coin with enough rows.
 pub fn pools(settings: &Settings, plan: &Plan, statistics: &Statistics) -> Result<Pools, EngineError> {
-    let stages = statistics.train.iter().map(standardise).collect::<Option<Vec<Pool>>>();
-    let stages = stages.ok_or(EngineError::EmptyPool { days: settings.fold_train_days_min })?;
+    let empty = || EngineError::EmptyPool { days: settings.fold_train_days_min };
+    let stages = statistics.train.iter().map(own).collect::<Option<Vec<Pool>>>().ok_or_else(empty)?;
     let targets = Targets::of(settings);
-    let choices = (0..plan.folds.len())
-        .map(|fold| {
-            let inner = &stages[Stage::Inner.at(fold)];
-            let validation = validation_moments(&statistics.validation[fold], &inner.deviation);
-            choose(settings, inner, validation.as_ref(), targets.count())
-        })
-        .collect();
-    Ok(Pools { stages, choices })
+    let mut evidence = Evidence::new(settings, targets.count());
+    let mut level_evidence = Evidence::new(settings, targets.horizons);
+    let mut choices = Vec::with_capacity(plan.folds.len());
+    let mut levels = Vec::with_capacity(plan.folds.len());
+    for fold in 0..plan.folds.len() {
+        let inner = &stages[Stage::Inner.at(fold)];
+        let raw = &statistics.validation[fold];
+        let validation =
+            (raw.weight > 0.0).then(|| raw.sum.clone().divide(raw.weight).standardised(&inner.deviation));
+        let mut chosen = evidence.choose(inner, validation.as_ref());
+        let inner = level(&statistics.level_train[Stage::Inner.at(fold)]).ok_or_else(empty)?;
+        let raw = &statistics.level_validation[fold];
+        let centred = || raw.sum.clone().divide(raw.weight).centred();
+        let validation = (raw.weight > 0.0).then(|| centred().standardised(&inner.deviation));
+        chosen.level = level_evidence.choose(&inner, validation.as_ref()).best;
+        choices.push(chosen);
+        levels.push(level(&statistics.level_train[Stage::Full.at(fold)]).ok_or_else(empty)?);
+    }
+    Ok(Pools { stages, levels, choices })
 }
 
-fn standardise(raw: &RawPool) -> Option<Pool> {
-    if raw.weight <= 0.0 {
-        return None;
-    }
-    let pooled = raw.sum.clone().divide(raw.weight);
+fn own(raw: &RawPool) -> Option<Pool> {
+    (raw.weight > 0.0).then(|| standardise(raw, raw.sum.clone().divide(raw.weight))).flatten()
+}
+
+fn level(raw: &RawPool) -> Option<Pool> {
+    (raw.weight > 0.0).then(|| standardise(raw, raw.sum.clone().divide(raw.weight).centred())).flatten()
+}
+
+fn standardise(raw: &RawPool, pooled: Moments) -> Option<Pool> {
     let deviation = pooled.deviations();
     let moments = pooled.standardised(&deviation);
     let basis = Eigenbasis::new(&moments.cov)?;
     Some(Pool { moments, deviation, weight: raw.weight, coins: raw.coins, basis })
 }
 
-fn validation_moments(raw: &RawPool, deviation: &[f64]) -> Option<Moments> {
-    (raw.weight > 0.0).then(|| raw.sum.clone().divide(raw.weight).standardised(deviation))
+/// Evidence on every candidate (codes × penalty) for every target, over the validations so far: one
+/// month alone is too noisy to choose by.
+struct Evidence {
+    grid: Vec<(usize, f64)>,
+    sums: Vec<Vec<f64>>,
+    folds: f64,
 }
 
-fn choose(settings: &Settings, inner: &Pool, validation: Option<&Moments>, targets: usize) -> FoldChoices {
-    let mut grid: Vec<(usize, f64)> = settings.lambdas.iter().map(|&l| (0, l)).collect();
-    if settings.encoder.enabled {
-        let mut components: Vec<usize> =
-            settings.encoder.components.iter().map(|&k| k.min(inner.basis.rank)).collect();
-        components.dedup();
-        grid.extend(components.iter().flat_map(|&k| settings.lambdas.iter().map(move |&l| (k, l))));
+impl Evidence {
+    fn new(settings: &Settings, targets: usize) -> Evidence {
+        let mut components = vec![0];
+        if settings.encoder.enabled {
+            components.extend(&settings.encoder.components);
+        }
+        let pairs = components.iter().flat_map(|&k| settings.lambdas.iter().map(move |&l| (k, l)));
+        let grid: Vec<(usize, f64)> = pairs.collect();
+        Evidence { sums: vec![vec![0.0; targets]; grid.len()], grid, folds: 0.0 }
     }
-    let tried: Vec<Vec<Chosen>> = grid
-        .iter()
-        .map(|&(k, lambda)| {
+
+    /// Adds a fold's validation and chooses for it.
+    fn choose(&mut self, inner: &Pool, validation: Option<&Moments>) -> FoldChoices {
+        let targets = self.sums.first().map_or(0, Vec::len);
+        self.folds += 1.0;
+        let mut tried: Vec<Vec<Chosen>> = Vec::with_capacity(self.grid.len());
+        for (&(k, lambda), sums) in self.grid.iter().zip(&mut self.sums) {
+            let k = k.min(inner.basis.rank);
             let heads = ridge_in_basis(&inner.basis, &inner.moments.cross, lambda, k);
-            (0..targets).map(|j| score(&heads, validation, j, k, lambda)).collect()
-        })
-        .collect();
-    // Ties and the undefined go to the heavier penalty and fewer codes.
-    let best = |j: usize, fits: &dyn Fn(&Chosen) -> bool| -> Option<Chosen> {
-        let key = |c: &Chosen| c.validation_ic.unwrap_or(f64::NEG_INFINITY);
-        let better = |a: Chosen, b: Chosen| {
-            let order = key(&b)
-                .total_cmp(&key(&a))
-                .then(b.lambda.total_cmp(&a.lambda))
-                .then(a.components.cmp(&b.components));
-            if order.is_lt() {
-                a
-            } else if order.is_gt() {
-                b
-            } else {
-                a
-            }
+            let row = (0..targets).map(|j| {
+                let mut chosen = score(&heads, validation, j, k, lambda);
+                sums[j] += chosen.validation_ic.unwrap_or(0.0);
+                chosen.validation_ic = chosen.validation_ic.map(|_| sums[j] / self.folds);
+                chosen
+            });
+            tried.push(row.collect());
+        }
+        let best = |j: usize, fits: &dyn Fn(&Chosen) -> bool| {
+            tried.iter().map(|row| row[j]).filter(|c| fits(c)).reduce(better)
         };
-        tried.iter().map(|row| row[j]).filter(|c| fits(c)).reduce(better)
-    };
-    let fallback = Chosen { components: 0, lambda: 1.0, validation_ic: None, validation_slope: None };
-    let plain = best(0, &|c| c.components == 0).unwrap_or(fallback);
-    let encoded = best(0, &|c| c.components > 0).unwrap_or(plain);
-    FoldChoices {
-        use_encoder: encoded.components > 0 && encoded.validation_ic > plain.validation_ic,
-        encoded,
-        plain,
-        best: (0..targets).map(|j| best(j, &|_| true).unwrap_or(fallback)).collect(),
+        let fallback = Chosen { components: 0, lambda: 1.0, validation_ic: None, validation_slope: None };
+        let plain = best(0, &|c| c.components == 0).unwrap_or(fallback);
+        let encoded = best(0, &|c| c.components > 0).unwrap_or(plain);
+        FoldChoices {
+            use_encoder: encoded.components > 0 && encoded.validation_ic > plain.validation_ic,
+            encoded,
+            plain,
+            level: Vec::new(),
+            best: (0..targets).map(|j| best(j, &|_| true).unwrap_or(fallback)).collect(),
+        }
     }
+}
+
+/// The better of two; ties and the undefined go to the heavier penalty, then to fewer codes.
+fn better(a: Chosen, b: Chosen) -> Chosen {
+    let key = |c: &Chosen| c.validation_ic.unwrap_or(f64::NEG_INFINITY);
+    let order =
+        key(&b).total_cmp(&key(&a)).then(b.lambda.total_cmp(&a.lambda)).then(a.components.cmp(&b.components));
+    if order.is_gt() { b } else { a }
 }
 
 fn score(heads: &Mat<f64>, validation: Option<&Moments>, j: usize, components: usize, lambda: f64) -> Chosen {

@@ -3,11 +3,13 @@
 //! Made in the statistics pass and again in the trial pass from the same series, so nothing of
 //! O(rows) is kept between them.
 
-use super::Market;
+use super::survey::{Coin, Survey};
+use super::{Engine, Market};
+use crate::scratch::ScratchError;
 use crate::settings::Settings;
 use faer::Mat;
 use huracan_core::encoder::Scaler;
-use huracan_core::features;
+use huracan_core::features::{self, FeatureMatrix};
 use huracan_core::labels;
 use huracan_core::series::Series;
 use huracan_core::trial::plan::Plan;
@@ -18,7 +20,7 @@ use std::ops::Range;
 pub struct Prepared {
     /// Its bars.
     pub series: Series,
-    /// n × (p + 1): scaled features, the missing share, a column of ones; 0 where missing.
+    /// n × (p + 1): winsorised features in common units, the missing share, a column of ones.
     pub design: Mat<f64>,
     /// Whether the row may be scored: its bar is there and at least half of its features are.
     pub usable: Vec<bool>,
@@ -30,18 +32,78 @@ pub struct Prepared {
     pub scaler: Scaler,
 }
 
+/// Coins whose rows the sample is taken from, and rows per coin.
+const SAMPLE_COINS: usize = 48;
+const SAMPLE_ROWS: usize = 128;
+/// A feature this correlated with one before it in the table adds nothing but cost.
+const REDUNDANT_CORRELATION: f64 = 0.95;
+
+/// Settles which features are used and in which common units, from an even sample of coins and of
+/// their rows before the end of the first fold's training: a feature that is almost a copy of one
+/// before it in the table is left out.
+///
+/// # Errors
+/// When a series cannot be read back from scratch.
+pub fn settle_features(
+    engine: &Engine<'_>,
+    survey: &Survey,
+    market: &mut Market,
+    plan: &Plan,
+) -> Result<Scaler, ScratchError> {
+    let end = plan.edges[plan.folds[0].train.end];
+    let eligible: Vec<&Coin> = survey.coins.iter().filter(|coin| coin.start() < end).collect();
+    let mut sample: Vec<Vec<f64>> = vec![Vec::new(); market.columns.len()];
+    for coin in eligible.iter().step_by(eligible.len().div_ceil(SAMPLE_COINS).max(1)) {
+        let series = coin.series(engine.scratch)?;
+        let rows = series.index_at_or_after(end);
+        let x = features::matrix(&series, &market.context, &market.columns);
+        for (j, column) in sample.iter_mut().enumerate() {
+            column.extend((0..rows).step_by(rows.div_ceil(SAMPLE_ROWS).max(1)).map(|i| x.column(j)[i]));
+        }
+    }
+    let n = sample.first().map_or(0, Vec::len);
+    let scaler = Scaler::fit(&FeatureMatrix { n, p: sample.len(), data: sample.concat() }, 0..n);
+    let mut scaled: Vec<Vec<f64>> = Vec::new();
+    let mut kept: Vec<usize> = Vec::new();
+    for (j, column) in sample.iter().enumerate() {
+        let z: Vec<f64> = column.iter().map(|&v| scaler.apply(j, v)).collect();
+        let Some(z) = unit(z) else { continue };
+        let copies = |other: &Vec<f64>| dot(other, &z).abs() > REDUNDANT_CORRELATION;
+        if !scaled.iter().any(copies) {
+            scaled.push(z);
+            kept.push(j);
+        }
+    }
+    let pick = |v: &[f64]| kept.iter().map(|&j| v[j]).collect();
+    market.columns = kept.iter().map(|&j| market.columns[j]).collect();
+    Ok(Scaler { center: pick(&scaler.center), scale: pick(&scaler.scale) })
+}
+
+/// Centred and of length 1; `None` when it does not vary.
+fn unit(mut v: Vec<f64>) -> Option<Vec<f64>> {
+    let mean = v.iter().sum::<f64>() / v.len().max(1) as f64;
+    v.iter_mut().for_each(|x| *x -= mean);
+    let length = dot(&v, &v).sqrt();
+    (length > 1e-9).then(|| v.into_iter().map(|x| x / length).collect())
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
 /// Makes a coin ready. `scaler` is given in the second pass, fitted on its first training rows in
 /// the first.
 pub fn prepare(
     settings: &Settings,
     market: &Market,
     plan: &Plan,
+    units: &Scaler,
     series: Series,
     scaler: Option<Scaler>,
 ) -> Prepared {
     let x = features::matrix(&series, &market.context, &market.columns);
     let scaler = scaler.unwrap_or_else(|| Scaler::fit(&x, scaler_span(settings, plan, &series)));
-    let design = scaler.design(&x);
+    let design = scaler.design(&x, units);
     drop(x);
     let missing_share = market.columns.len();
     let usable =

@@ -87,6 +87,8 @@ pub fn placebo_signs(settings: &Settings) -> Vec<Signs> {
 pub struct CoinStatistics {
     /// Frozen scaling.
     pub scaler: Scaler,
+    /// From common units to the coin's own scale: offsets and ratios per feature.
+    pub own: (Vec<f64>, Vec<f64>),
     /// Training rows per stage (flat, [`Stage::at`]).
     pub rows: Vec<f64>,
     /// 1 / number of trained twins of its underlying.
@@ -110,10 +112,16 @@ pub struct RawPool {
 pub struct Statistics {
     /// One per coin of the survey; `None` where the job failed.
     pub coins: Vec<Option<CoinStatistics>>,
-    /// Training pools per stage (flat).
+    /// Units common to all coins.
+    pub units: Scaler,
+    /// Training pools of own-scaled features about the coins' means, per stage (flat).
     pub train: Vec<RawPool>,
-    /// Validation pools per fold.
+    /// Validation pools of the same, per fold.
     pub validation: Vec<RawPool>,
+    /// Training pools of features in common units, differences between coins included.
+    pub level_train: Vec<RawPool>,
+    /// Validation pools of the same, per fold.
+    pub level_validation: Vec<RawPool>,
     /// Coins whose job broke.
     pub failed: Vec<Failed>,
     /// Features, missing share included.
@@ -146,6 +154,7 @@ pub fn statistics(
     survey: &Survey,
     market: &Market,
     plan: &Plan,
+    units: &Scaler,
 ) -> Result<Statistics, EngineError> {
     let settings = engine.settings;
     let targets = Targets::of(settings);
@@ -154,8 +163,11 @@ pub fn statistics(
     let zero = || RawPool { sum: Moments::zero(p, q), weight: 0.0, coins: 0 };
     let mut out = Statistics {
         coins: Vec::with_capacity(survey.coins.len()),
+        units: units.clone(),
         train: (0..2 * plan.folds.len()).map(|_| zero()).collect(),
         validation: plan.folds.iter().map(|_| zero()).collect(),
+        level_train: (0..2 * plan.folds.len()).map(|_| zero()).collect(),
+        level_validation: plan.folds.iter().map(|_| zero()).collect(),
         failed: Vec::new(),
         p,
     };
@@ -171,8 +183,8 @@ pub fn statistics(
         engine.stop,
         |i| -> Result<Work, ScratchError> {
             let series = survey.coins[i].series(engine.scratch)?;
-            let prepared = prepare(settings, market, plan, series, None);
-            let grams = segment_grams(&prepared, plan, &signs);
+            let prepared = prepare(settings, market, plan, units, series, None);
+            let grams = cumulative_grams(&prepared, plan, &signs);
             let flat: Vec<f64> = grams.iter().flat_map(Gram::to_flat).collect();
             engine.scratch.write(&gram_name(i), &flat)?;
             Ok(moments_per_stage(settings, plan, &grams, prepared.scaler))
@@ -184,10 +196,12 @@ pub fn statistics(
                 Ok(Ok(work)) => {
                     let twins = twins(i);
                     let weight = 1.0 / twins.len() as f64;
-                    pool(&mut out.train, &work.train, weight);
-                    pool(&mut out.validation, &work.validation, weight);
+                    let own = work.scaler.offset_and_ratio(units);
+                    pool(&mut out.train, &mut out.level_train, &work.train, &own, weight);
+                    pool(&mut out.validation, &mut out.level_validation, &work.validation, &own, weight);
                     out.coins.push(Some(CoinStatistics {
                         scaler: work.scaler,
+                        own,
                         rows: work.rows,
                         weight,
                         twins,
@@ -207,8 +221,8 @@ pub fn statistics(
     }
 }
 
-/// One Gram a segment.
-fn segment_grams(prepared: &Prepared, plan: &Plan, signs: &[Signs]) -> Vec<Gram> {
+/// Grams of all segments up to each one, itself included.
+fn cumulative_grams(prepared: &Prepared, plan: &Plan, signs: &[Signs]) -> Vec<Gram> {
     let n = prepared.series.len();
     let horizons = prepared.labels.len();
     let p = prepared.p();
@@ -216,23 +230,23 @@ fn segment_grams(prepared: &Prepared, plan: &Plan, signs: &[Signs]) -> Vec<Gram>
     let y = Mat::from_fn(n, horizons + columns.len(), |i, j| {
         if j < horizons { prepared.labels[j][i] } else { prepared.labels[0][i] * columns[j - horizons][i] }
     });
+    let mut total = Gram::new(p, y.ncols());
     (0..plan.segments())
         .map(|s| {
             let from = prepared.series.index_at_or_after(plan.edges[s]);
             let to = prepared.series.index_at_or_after(plan.edges[s + 1]);
-            let mut gram = Gram::new(p, y.ncols());
             for run in prepared.training_runs(from..to) {
-                gram.add_rows(
+                total.add_rows(
                     prepared.design.as_ref().subrows(run.start, run.len()),
                     y.as_ref().subrows(run.start, run.len()),
                 );
             }
-            gram
+            total.clone()
         })
         .collect()
 }
 
-/// A coin's Grams back from scratch.
+/// A coin's cumulative Grams back from scratch.
 ///
 /// # Errors
 /// When the scratch file cannot be read back.
@@ -241,11 +255,18 @@ pub fn read_grams(engine: &Engine<'_>, coin: usize, p: usize, q: usize) -> Resul
     Ok(flat.chunks_exact(Gram::flat_len(p, q)).filter_map(|part| Gram::from_flat(p, q, part)).collect())
 }
 
-/// Centred moments of a coin over a run of segments, if it has enough rows there.
+/// Centred moments of a coin over a run of segments, in common units, if it has enough rows there.
 pub fn coin_moments(grams: &[Gram], segments: Range<usize>, rows_min: f64) -> Option<Moments> {
-    let first = grams.first()?;
-    let total = Gram::sum(first.p(), first.q(), &grams[segments]);
-    (total.rows() >= rows_min).then(|| total.moments()).flatten()
+    let until = grams.get(segments.end.checked_sub(1)?)?;
+    let span = match segments.start.checked_sub(1) {
+        None => until,
+        Some(before) => {
+            let mut span = until.clone();
+            span.add(&grams[before], -1.0);
+            return (span.rows() >= rows_min).then(|| span.moments()).flatten();
+        }
+    };
+    (span.rows() >= rows_min).then(|| span.moments()).flatten()
 }
 
 fn moments_per_stage(settings: &Settings, plan: &Plan, grams: &[Gram], scaler: Scaler) -> Work {
@@ -264,12 +285,21 @@ fn moments_per_stage(settings: &Settings, plan: &Plan, grams: &[Gram], scaler: S
     work
 }
 
-fn pool(pools: &mut [RawPool], coin: &[Option<Moments>], weight: f64) {
-    for (pool, moments) in pools.iter_mut().zip(coin) {
+fn pool(
+    own_pools: &mut [RawPool],
+    level_pools: &mut [RawPool],
+    coin: &[Option<Moments>],
+    (offset, ratio): &(Vec<f64>, Vec<f64>),
+    weight: f64,
+) {
+    for ((own, level), moments) in own_pools.iter_mut().zip(level_pools).zip(coin) {
         if let Some(moments) = moments {
-            pool.sum.pool(moments, weight);
-            pool.weight += weight;
-            pool.coins += 1;
+            own.sum.pool(&moments.rescaled(offset, ratio), weight);
+            level.sum.pool_levels(moments, weight);
+            for pool in [own, level] {
+                pool.weight += weight;
+                pool.coins += 1;
+            }
         }
     }
 }

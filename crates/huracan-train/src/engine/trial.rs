@@ -40,6 +40,19 @@ pub fn hedged(settings: &Settings, market: MarketKind) -> bool {
     }
 }
 
+/// Entry multiples and exit bands that compete on validation, the most cautious entry last.
+pub fn policy_grid(settings: &Settings) -> Vec<(f64, f64)> {
+    let bands = &settings.trading.exit_bands;
+    let multiples = settings.trading.entry_cost_multiples.iter();
+    multiples.flat_map(|&multiple| bands.iter().map(move |&band| (multiple, band))).collect()
+}
+
+/// Share of the capital that a position takes: smaller where a day's σ exceeds the target.
+pub fn position_size(settings: &Settings, costs: &CostModel) -> f64 {
+    let day_sigma_pct = costs.calibration.sigma_day_bps / 100.0;
+    (settings.trading.day_sigma_target_pct / day_sigma_pct).min(1.0)
+}
+
 /// What one lane did in one fold at one threshold.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FoldRecord {
@@ -243,15 +256,15 @@ pub fn trials(
     }
 }
 
-/// Per fold and horizon, the pooled head over scaled (not standardised) features.
+/// Per fold and horizon, the pooled head of the cross-section over features in common units.
 fn pooled_heads(settings: &Settings, plan: &Plan, pools: &Pools) -> Vec<Vec<Vec<f64>>> {
     let horizons = settings.horizons().len();
     (0..plan.folds.len())
         .map(|fold| {
-            let pool = &pools.stages[Stage::Full.at(fold)];
+            let pool = &pools.levels[fold];
             (0..horizons)
                 .map(|h| {
-                    let chosen = &pools.choices[fold].best[h];
+                    let chosen = &pools.choices[fold].level[h];
                     let heads = huracan_core::heads::pooled::ridge_in_basis(
                         &pool.basis,
                         &pool.moments.cross,
@@ -265,6 +278,21 @@ fn pooled_heads(settings: &Settings, plan: &Plan, pools: &Pools) -> Vec<Vec<Vec<
         .collect()
 }
 
+/// A head over a coin's standardised own-scaled features, as weights over its design columns and an
+/// intercept that makes its mean training score zero.
+fn over_design(
+    weights: &[f64],
+    pool: &Pool,
+    mean: &[f64],
+    (offset, ratio): &(Vec<f64>, Vec<f64>),
+) -> (Vec<f64>, f64) {
+    let own: Vec<f64> = weights.iter().zip(&pool.deviation).map(|(w, d)| over(*w, *d)).collect();
+    let design: Vec<f64> = own.iter().zip(ratio).map(|(w, r)| over(*w, *r)).collect();
+    let at_mean: f64 = own.iter().zip(mean).map(|(w, m)| w * m).sum();
+    let at_offset: f64 = design.iter().zip(offset).map(|(w, o)| w * o).sum();
+    (design, -at_mean - at_offset)
+}
+
 fn over(weight: f64, deviation: f64) -> f64 {
     if deviation > 0.0 { weight / deviation } else { 0.0 }
 }
@@ -274,6 +302,8 @@ struct StageHeads {
     weights: Vec<Vec<f64>>,
     slopes: Vec<f64>,
     deviations: Vec<Deviation>,
+    /// Weights over design columns (common units), and the intercept, per lane.
+    rows: Vec<(Vec<f64>, f64)>,
     moments: Moments,
 }
 
@@ -281,7 +311,14 @@ impl Pass<'_> {
     fn coin(&self, index: usize, coin: &Coin, known: &CoinStatistics) -> Result<Work, ScratchError> {
         let settings = self.engine.settings;
         let series = coin.series(self.engine.scratch)?;
-        let prepared = prepare(settings, self.market, self.plan, series, Some(known.scaler.clone()));
+        let prepared = prepare(
+            settings,
+            self.market,
+            self.plan,
+            &self.statistics.units,
+            series,
+            Some(known.scaler.clone()),
+        );
         let q = Targets::of(settings).count();
         let grams = read_grams(self.engine, index, self.statistics.p, q)?;
         let priors = self.engine.scratch.read(&prior_name(index))?;
@@ -306,7 +343,7 @@ impl Pass<'_> {
         let mut pairs: Vec<(f64, f64)> = Vec::new();
         for (f, fold) in self.plan.folds.iter().enumerate() {
             for stage in Stage::ALL {
-                let heads = self.stage_heads(&grams, &priors, index, f, fold, stage);
+                let heads = self.stage_heads(known, &grams, &priors, index, f, fold, stage);
                 if stage == Stage::Full && fold.test.is_none() {
                     trial.heads = self.final_heads(heads.as_ref(), f);
                     continue;
@@ -314,7 +351,7 @@ impl Pass<'_> {
                 let Some(span) = stage.judged(fold) else { continue };
                 match stage {
                     Stage::Inner => {
-                        trial.validation.push(self.validate(&prepared, &tape, heads.as_ref(), f, stage, span))
+                        trial.validation.push(self.validate(&prepared, &tape, heads.as_ref(), f, span))
                     }
                     Stage::Full => self.test(
                         &prepared,
@@ -339,6 +376,7 @@ impl Pass<'_> {
 
     fn stage_heads(
         &self,
+        known: &CoinStatistics,
         grams: &[huracan_core::gram::Gram],
         priors: &[f64],
         index: usize,
@@ -351,6 +389,7 @@ impl Pass<'_> {
         let at = stage.at(f);
         let pool: &Pool = &self.pools.stages[at];
         let raw = coin_moments(grams, stage.segments(fold), rows_min(settings))?;
+        let raw = raw.rescaled(&known.own.0, &known.own.1);
         let own = raw.standardised(&pool.deviation);
         let prior = &priors[at * lanes.len() * p..(at + 1) * lanes.len() * p];
         let slopes: Vec<f64> = (0..lanes.len())
@@ -373,7 +412,8 @@ impl Pass<'_> {
         let deployed = self.deployed(f);
         let mean_slope = self.slopes.priors[at][deployed].mean().max(0.0);
         weights.push((0..p).map(|i| survival[deployed] * mean_slope * prior[deployed * p + i]).collect());
-        Some(StageHeads { weights, slopes, deviations, moments: raw })
+        let rows = weights.iter().map(|w| over_design(w, pool, &raw.mean, &known.own)).collect();
+        Some(StageHeads { weights, slopes, deviations, rows, moments: raw })
     }
 
     /// The lane the run would deploy in a fold: what inner validation preferred.
@@ -399,24 +439,14 @@ impl Pass<'_> {
     }
 
     /// Scores of all lanes over rows `[from, to)`, rows × lanes, in label units.
-    fn scores(
-        &self,
-        prepared: &Prepared,
-        heads: &StageHeads,
-        pool: &Pool,
-        from: usize,
-        to: usize,
-    ) -> Mat<f64> {
+    fn scores(&self, prepared: &Prepared, heads: &StageHeads, from: usize, to: usize) -> Mat<f64> {
         let p = self.statistics.p;
-        let lanes = heads.weights.len();
-        let mut b = Mat::from_fn(p + 1, lanes, |i, l| {
-            if i < p { over(heads.weights[l][i], pool.deviation[i]) } else { 0.0 }
+        let b = Mat::from_fn(p + 1, heads.rows.len(), |i, l| {
+            let (weights, intercept) = &heads.rows[l];
+            if i < p { weights[i] } else { *intercept }
         });
-        for l in 0..lanes {
-            b[(p, l)] = -(0..p).map(|i| b[(i, l)] * heads.moments.mean[i]).sum::<f64>();
-        }
         let rows = prepared.design.as_ref().subrows(from, to - from);
-        let mut out = Mat::zeros(to - from, lanes);
+        let mut out = Mat::zeros(to - from, heads.rows.len());
         faer::linalg::matmul::matmul(&mut out, Accum::Replace, rows, b.as_ref(), 1.0, Par::Seq);
         out
     }
@@ -454,14 +484,16 @@ impl Pass<'_> {
 
     fn policies(&self, market: MarketKind) -> Vec<Policy> {
         let settings = self.engine.settings;
-        let policy = |&entry_cost_multiple: &f64| Policy {
-            entry_cost_multiple,
-            exit_band: settings.trading.exit_band,
-            horizon_bars: settings.label.horizon_bars,
-            lag_bars: settings.label.entry_lag_bars,
-            shorts: market == MarketKind::Perp,
-        };
-        settings.trading.entry_cost_multiples.iter().map(policy).collect()
+        policy_grid(settings)
+            .into_iter()
+            .map(|(entry_cost_multiple, exit_band)| Policy {
+                entry_cost_multiple,
+                exit_band,
+                horizon_bars: settings.label.horizon_bars,
+                lag_bars: settings.label.entry_lag_bars,
+                shorts: market == MarketKind::Perp,
+            })
+            .collect()
     }
 
     fn edges(&self, prepared: &Prepared, scores: &Mat<f64>, lane: usize, from: usize) -> Vec<f64> {
@@ -484,23 +516,22 @@ impl Pass<'_> {
         tape: &CoinTape,
         heads: Option<&StageHeads>,
         f: usize,
-        stage: Stage,
         span: (UtcMs, UtcMs),
     ) -> Vec<Vec<Totals>> {
         let settings = self.engine.settings;
-        let thresholds = settings.trading.entry_cost_multiples.len();
+        let thresholds = policy_grid(settings).len();
         let lanes = self.lanes[f].len() + 1;
         let nothing = vec![vec![Totals::default(); thresholds]; lanes];
         let (from, to) = rows_of(prepared, span);
         let Some(heads) = heads.filter(|_| from < to) else { return nothing };
-        let Some((_, sides)) = self.one_side(prepared, from, to) else { return nothing };
-        let pool = &self.pools.stages[stage.at(f)];
-        let scores = self.scores(prepared, heads, pool, from, to);
+        let Some((model, sides)) = self.one_side(prepared, from, to) else { return nothing };
+        let size = position_size(settings, &model);
+        let scores = self.scores(prepared, heads, from, to);
         let policies = self.policies(prepared.series.symbol.market());
         (0..lanes)
             .map(|lane| {
                 let edge = self.edges(prepared, &scores, lane, from);
-                let view = tape.view(lane, from, to, &edge, &sides);
+                let view = tape.view(lane, from, to, &edge, &sides, size);
                 policies
                     .iter()
                     .map(|policy| {
@@ -526,7 +557,7 @@ impl Pass<'_> {
         work: &mut Work,
     ) {
         let settings = self.engine.settings;
-        let thresholds = settings.trading.entry_cost_multiples.len();
+        let thresholds = policy_grid(settings).len();
         let placebos = settings.placebos;
         trial.placebos.push(vec![vec![Totals::default(); thresholds]; placebos]);
         trial.records.push(vec![vec![FoldRecord::default(); thresholds]; KEPT]);
@@ -534,14 +565,14 @@ impl Pass<'_> {
         let (from, to) = rows_of(prepared, span);
         let Some(heads) = heads.filter(|_| from < to) else { return };
         let Some((model, sides)) = self.one_side(prepared, from, to) else { return };
-        self.fill_panel(prepared, tape, heads, f, (from, to), &model, work);
-        let pool = &self.pools.stages[Stage::Full.at(f)];
-        let scores = self.scores(prepared, heads, pool, from, to);
+        let size = position_size(settings, &model);
+        self.fill_panel(prepared, tape, f, (from, to), &model, work);
+        let scores = self.scores(prepared, heads, from, to);
         let policies = self.policies(prepared.series.symbol.market());
         let first_day = self.plan.test_start.day();
         for lane in 0..scores.ncols() {
             let edge = self.edges(prepared, &scores, lane, from);
-            let view = tape.view(lane, from, to, &edge, &sides);
+            let view = tape.view(lane, from, to, &edge, &sides, size);
             for (k, policy) in policies.iter().enumerate() {
                 let placebo = (PLACEBO..PLACEBO + placebos).contains(&lane).then(|| lane - PLACEBO);
                 if let Some(placebo) = placebo {
@@ -578,7 +609,6 @@ impl Pass<'_> {
         &self,
         prepared: &Prepared,
         tape: &CoinTape,
-        heads: &StageHeads,
         f: usize,
         (from, to): (usize, usize),
         model: &CostModel,
@@ -599,8 +629,7 @@ impl Pass<'_> {
                 continue;
             }
             for h in 0..b.ncols() {
-                let mean: f64 = (0..p).map(|j| b[(j, h)] * heads.moments.mean[j]).sum();
-                work.scores[h][t] = (scores[(i - from, h)] - mean) as f32;
+                work.scores[h][t] = scores[(i - from, h)] as f32;
                 work.labels[h][t] = prepared.labels[h][i] as f32;
             }
         }
@@ -659,6 +688,7 @@ impl CoinTape {
         to: usize,
         edge: &'a [f64],
         sides: &'a [f64],
+        size: f64,
     ) -> Tape<'a> {
         let placebo = (PLACEBO..self.lanes).contains(&lane).then(|| &self.placebo_bps[lane - PLACEBO]);
         Tape {
@@ -666,6 +696,7 @@ impl CoinTape {
             return_bps: &placebo.unwrap_or(&self.real_bps)[from..to],
             one_side_bps: sides,
             carry_bps: self.carry_bps,
+            size,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::book::{CrossSectionalIc, RankBandBook, information_coefficients, rank
 use super::lanes::{PLACEBO, PLAIN, SHARED};
 use super::pools::Pools;
 use super::survey::{Coin, Survey};
-use super::trial::{CoinTrial, FinalHead, FoldFacts, FoldRecord, POOLED, Trials, hedged};
+use super::trial::{CoinTrial, FinalHead, FoldFacts, FoldRecord, POOLED, Trials, hedged, policy_grid};
 use crate::settings::Settings;
 use huracan_core::choose::rank::{RankInput, Ranked, rank};
 use huracan_core::choose::sharing::{SharingGain, SharingVerdict, gains, hurt};
@@ -20,14 +20,16 @@ use huracan_core::trial::plan::Plan;
 use huracan_core::trial::simulate::Totals;
 use huracan_core::words::UtcMs;
 
-/// The entry threshold of one fold, chosen on its validation.
+/// The trading policy of one fold, chosen on its validation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Threshold {
     /// Position in the grid.
     pub index: usize,
-    /// Multiple of the round-trip cost.
+    /// Multiple of the round-trip cost asked for entry.
     pub multiple: f64,
-    /// Validation net of every multiple, bps summed over coins.
+    /// Share of the entry threshold below which a position is left.
+    pub exit_band: f64,
+    /// Validation net of every policy of the grid, bps summed over coins.
     pub validation_net_bps: Vec<f64>,
 }
 
@@ -194,7 +196,7 @@ pub fn verdicts(
         })
         .collect();
     let sharpes: Vec<f64> = daily.iter().filter_map(|d| sharpe(d)).collect();
-    let trials_counted = judged.len() * settings.trading.entry_cost_multiples.len() * 2;
+    let trials_counted = judged.len() * policy_grid(settings).len() * 2;
     let measured: Vec<Metrics> = judged
         .iter()
         .enumerate()
@@ -418,15 +420,17 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     if n > 0.0 { sum / n } else { 0.0 }
 }
 
-/// The multiple with the best validation net over all coins; the largest on a tie.
+/// The policy with the best validation net over all coins; the last of the grid (the most cautious)
+/// on a tie.
 fn threshold<'a>(settings: &Settings, coins: impl Iterator<Item = &'a Vec<Totals>>) -> Threshold {
-    let multiples = &settings.trading.entry_cost_multiples;
-    let mut net = vec![0.0; multiples.len()];
+    let grid = policy_grid(settings);
+    let mut net = vec![0.0; grid.len()];
     for totals in coins {
         net.iter_mut().zip(totals).for_each(|(sum, t)| *sum += t.net_bps);
     }
     let index = (0..net.len()).reduce(|best, k| if net[k] >= net[best] { k } else { best }).unwrap_or(0);
-    Threshold { index, multiple: multiples[index], validation_net_bps: net }
+    let (multiple, exit_band) = grid[index];
+    Threshold { index, multiple, exit_band, validation_net_bps: net }
 }
 
 /// Mean net percent over coins of every placebo, each at the thresholds its own validation chose.
