@@ -240,9 +240,11 @@ impl Moments {
 
     /// The same moments of `(x − offset) / scale`; a scale of 0 leaves that feature out.
     pub fn rescaled(&self, offset: &[f64], scale: &[f64]) -> Moments {
-        let shifted =
-            Moments { mean: self.mean.iter().zip(offset).map(|(m, o)| m - o).collect(), ..self.clone() };
-        shifted.standardised(scale)
+        let mut scaled = self.standardised(scale);
+        for ((mean, offset), scale) in scaled.mean.iter_mut().zip(offset).zip(scale) {
+            *mean -= if *scale > 0.0 { offset / scale } else { 0.0 };
+        }
+        scaled
     }
 
     /// Divides a pool by its total weight.
@@ -260,15 +262,16 @@ impl Moments {
     /// column).
     pub fn standardised(&self, deviation: &[f64]) -> Moments {
         let inverse: Vec<f64> = deviation.iter().map(|&d| if d > 0.0 { 1.0 / d } else { 0.0 }).collect();
-        let (p, q) = (self.mean.len(), self.mean_y.len());
-        Moments {
-            n: self.n,
-            mean: (0..p).map(|i| self.mean[i] * inverse[i]).collect(),
-            mean_y: self.mean_y.clone(),
-            cov: Mat::from_fn(p, p, |i, j| self.cov[(i, j)] * inverse[i] * inverse[j]),
-            cross: Mat::from_fn(p, q, |i, j| self.cross[(i, j)] * inverse[i]),
-            var_y: self.var_y.clone(),
-        }
+        let scale_rows = |matrix: &mut Mat<f64>, column: usize, by: f64| {
+            if let Some(column) = matrix.col_mut(column).try_as_col_major_mut() {
+                column.as_slice_mut().iter_mut().zip(&inverse).for_each(|(v, inverse)| *v *= inverse * by);
+            }
+        };
+        let mut out = self.clone();
+        (0..self.mean.len()).for_each(|j| scale_rows(&mut out.cov, j, inverse[j]));
+        (0..self.mean_y.len()).for_each(|j| scale_rows(&mut out.cross, j, 1.0));
+        out.mean.iter_mut().zip(&inverse).for_each(|(m, inverse)| *m *= inverse);
+        out
     }
 
     /// Standard deviations of the features; 0 for one that never varies (below 1e-9 of its unit).

@@ -17,7 +17,8 @@ use crate::formats::heartbeat::Heartbeat;
 use crate::formats::manifest::{ARTIFACTS, FileDigest, InputFile, Lineage, Manifest, RowRange};
 use crate::formats::meta_learner::{ExpertWeights, MetaLearner};
 use crate::formats::metrics::{
-    Baselines, CostParts, CostsUsed, EncoderGain, EncoderVerdict, Metrics, RegimeFigures, Window,
+    BaselineFigures, Baselines, CostParts, CostsUsed, EncoderGain, EncoderVerdict, Metrics, RegimeFigures,
+    Window,
 };
 use crate::formats::overrides::{Mode, Overrides};
 use crate::formats::promotion::{EventKind, PromotionEvent};
@@ -56,7 +57,7 @@ fn label() -> Label {
 }
 
 fn gate(value: f64, limit: f64, passed: bool) -> GateReading {
-    GateReading { gate: "sharpe".into(), value: Some(value), limit: Some(limit), passed }
+    GateReading { gate: "sharpe".into(), value: Some(value), limit: Some(limit), comparison: None, passed }
 }
 
 pub fn figures() -> Figures {
@@ -76,6 +77,7 @@ pub fn metrics(symbol: &str) -> Metrics {
         spread_bps: 0.5 * scale,
         slippage_bps: 1.25 * scale,
         funding_bps: 0.0,
+        remainder_bps: None,
     };
     Metrics {
         symbol: coin(symbol),
@@ -97,6 +99,7 @@ pub fn metrics(symbol: &str) -> Metrics {
         n_trials: 48,
         net_t_hac: Some(1.1),
         net_p_one_sided: Some(0.14),
+        q_value: None,
         hit_rate: Some(0.55),
         max_drawdown_pct: 4.25,
         avg_trade_bps: Some(10.4),
@@ -134,12 +137,19 @@ pub fn metrics(symbol: &str) -> Metrics {
         )]),
         costs_used: Some(CostsUsed { per_side: parts(1.0), round_trip: parts(2.0), total_bps: 13.5 }),
         baselines: Baselines {
-            buy_and_hold: Some(figures()),
-            zero: Some(Figures {
+            buy_and_hold: Some(BaselineFigures {
+                sharpe: Some(1.5),
+                hit_rate: Some(0.55),
+                net_pnl_pct: 12.5,
+                max_drawdown_pct: Some(4.25),
+                sample_size: 120,
+                window: Some(span(-150, 0)),
+            }),
+            zero: Some(BaselineFigures {
                 sharpe: None,
                 hit_rate: None,
                 net_pnl_pct: 0.0,
-                max_drawdown_pct: 0.0,
+                max_drawdown_pct: Some(0.0),
                 sample_size: 0,
                 window: None,
             }),
@@ -153,6 +163,7 @@ pub fn metrics(symbol: &str) -> Metrics {
         }),
         trade_ok: true,
         trade_ok_reasons: vec![gate(1.5, 0.5, true)],
+        daily: None,
     }
 }
 
@@ -470,6 +481,10 @@ pub fn run() -> Run {
             code_version: "0.1.0".into(),
             data_fingerprints: BTreeMap::from([("BTCUSDT".to_owned(), sha256_hex(b"BTCUSDT"))]),
             seed: 7,
+            source: None,
+            universe: None,
+            until: None,
+            placebo_seed: None,
         },
         started_at: day(0),
         finished_at: Some(Time(UtcMs(NOW.0 + 61_250))),

@@ -6,7 +6,9 @@
 //! `huracan-core`).
 
 pub mod engine;
+pub mod pipeline;
 pub mod pool;
+pub mod publish;
 pub mod report;
 pub mod scratch;
 pub mod settings;

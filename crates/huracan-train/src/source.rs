@@ -59,6 +59,9 @@ pub trait CandleSource: Sync {
     /// # Errors
     /// A [`LoadFailure`] for this coin only.
     fn load(&self, index: usize) -> Result<Loaded, LoadFailure>;
+    /// What the coin at this position is made of, without reading its bars: equal fingerprints mean
+    /// equal bars, or the same reason for having none.
+    fn fingerprint(&self, index: usize) -> String;
     /// One line for people and for the run's record.
     fn describe(&self) -> String;
 }
@@ -72,7 +75,7 @@ pub struct FolderSource {
 
 impl FolderSource {
     /// Scans a folder (footers and names only); series of other bar lengths than `timeframe` are
-    /// left aside.
+    /// left aside, so there may be no entry at all.
     ///
     /// # Errors
     /// When the folder is missing, empty, or unreadable as a whole.
@@ -83,7 +86,7 @@ impl FolderSource {
     ) -> Result<FolderSource, huracan_market::Error> {
         let scan = files::scan(dir, &ScanOptions { bar: Some(timeframe), market, symbol: None })?;
         let mut found: Vec<(String, Entry, Option<SeriesFiles>)> = Vec::new();
-        for series in scan.series {
+        for series in scan.series.into_iter().filter(|series| series.timeframe == timeframe) {
             found.push((series.symbol.to_string(), Entry::Coin(series.symbol.clone()), Some(series)));
         }
         for unusable in scan.unusable {
@@ -111,6 +114,22 @@ impl CandleSource for FolderSource {
         let below = |path: &Path| path.strip_prefix(&self.dir).unwrap_or(path).to_string_lossy().into_owned();
         let inputs = candles.inputs.into_iter().map(|f| InputFile { path: below(&f.path), sha256: f.sha256 });
         Ok(Loaded { bars: candles.bars, inputs: inputs.collect(), notes: candles.notes })
+    }
+
+    /// SHA-256 over names and bytes of its files, or over what is wrong with it.
+    fn fingerprint(&self, index: usize) -> String {
+        let mut hash = Sha256::new();
+        if let Some(Entry::Refused { name, failure }) = self.entries.get(index) {
+            hash.update(format!("{name} {} {}", failure.code, failure.text));
+        }
+        for path in self.series.get(index).and_then(Option::as_ref).map_or(&[][..], |s| &s.files) {
+            hash.update(path.strip_prefix(&self.dir).unwrap_or(path).to_string_lossy().as_bytes());
+            match std::fs::read(path) {
+                Ok(bytes) => hash.update(Sha256::digest(&bytes)),
+                Err(error) => hash.update(error.to_string()),
+            }
+        }
+        hex(&hash.finalize())
     }
 
     fn describe(&self) -> String {
@@ -156,6 +175,10 @@ impl CandleSource for SynthSource {
         Ok(Loaded { bars: coin.bars, inputs: vec![input], notes: Vec::new() })
     }
 
+    fn fingerprint(&self, index: usize) -> String {
+        hex(&Sha256::digest(format!("{:?} coin {}", self.spec, self.order[index])))
+    }
+
     fn describe(&self) -> String {
         let s = &self.spec;
         format!(
@@ -172,5 +195,38 @@ fn digest(bars: &Bars) -> String {
     for column in [&bars.open, &bars.high, &bars.low, &bars.close, &bars.volume] {
         column.iter().for_each(|v| hash.update(v.to_le_bytes()));
     }
-    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    hex(&hash.finalize())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn rows(step_ms: i64) -> String {
+        let line = |i: i64| format!("{},1,1.5,0.5,1.2,10\n", 1_735_689_600_000 + i * step_ms);
+        "open_time,open,high,low,close,volume\n".to_owned() + &(0..50).map(line).collect::<String>()
+    }
+
+    #[test]
+    fn series_of_other_bars_are_left_aside_and_fingerprints_follow_the_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("AAAUSDT-1h.csv"), rows(3_600_000)).unwrap();
+        fs::write(dir.path().join("AAAUSDT-15m.csv"), rows(900_000)).unwrap();
+        fs::write(dir.path().join("BBBUSDT.parquet"), "no Parquet").unwrap();
+        let open = || FolderSource::open(dir.path(), Timeframe::H1, Some(Market::Perp)).unwrap();
+        let source = open();
+        assert_eq!(source.entries().len(), 2);
+        assert!(matches!(&source.entries()[0], Entry::Coin(s) if s.to_string() == "AAAUSDT.P"));
+        assert!(matches!(&source.entries()[1], Entry::Refused { .. }));
+        let before: Vec<String> = (0..2).map(|i| source.fingerprint(i)).collect();
+        assert_eq!((before[0].clone(), before[1].clone()), (open().fingerprint(0), open().fingerprint(1)));
+        fs::write(dir.path().join("AAAUSDT-1h.csv"), rows(3_600_000) + "\n").unwrap();
+        assert_ne!(open().fingerprint(0), before[0]);
+        assert_eq!(open().fingerprint(1), before[1]);
+    }
 }

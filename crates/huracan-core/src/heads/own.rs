@@ -32,13 +32,14 @@ pub fn deviations(
     log_odds_min: f64,
 ) -> Vec<Deviation> {
     let (p, q) = (prior.nrows(), prior.ncols());
-    let mut residual = moments.cross.clone();
-    residual -= &moments.cov * prior;
-    let noise: Vec<f64> = (0..q).map(|j| residual_variance(moments, prior, j)).collect();
+    let predicted = &moments.cov * prior;
+    let residual = &moments.cross - &predicted;
+    let noise: Vec<f64> = (0..q).map(|j| residual_variance(moments, prior, &predicted, j)).collect();
     let none = Deviation { weights: vec![0.0; p], tau: None, log_evidence: 0.0 };
     let mut best = vec![none; q];
     for &tau in taus {
-        let a = Mat::from_fn(p, p, |i, j| moments.cov[(i, j)] + if i == j { tau } else { 0.0 });
+        let mut a = moments.cov.clone();
+        (0..p).for_each(|i| a[(i, i)] += tau);
         let Ok(llt) = Llt::new(a.as_ref(), Side::Lower) else { continue };
         let log_determinant: f64 = (0..p).map(|i| 2.0 * llt.L()[(i, i)].ln()).sum();
         let solution = llt.solve(&residual);
@@ -58,10 +59,10 @@ pub fn deviations(
     best
 }
 
-/// Variance of the label around the prior head's prediction.
-fn residual_variance(moments: &Moments, prior: &Mat<f64>, j: usize) -> f64 {
-    let b: Vec<f64> = (0..prior.nrows()).map(|i| prior[(i, j)]).collect();
-    moments.var_y[j] - 2.0 * moments.score_covariance(&b, j) + moments.score_variance(&b)
+/// Variance of the label around the prior head's prediction: `v − 2b'c + b'Cb`, with `Cb` given.
+fn residual_variance(moments: &Moments, prior: &Mat<f64>, predicted: &Mat<f64>, j: usize) -> f64 {
+    let term = |i: usize| prior[(i, j)] * (predicted[(i, j)] - 2.0 * moments.cross[(i, j)]);
+    moments.var_y[j] + (0..prior.nrows()).map(term).sum::<f64>()
 }
 
 #[cfg(test)]

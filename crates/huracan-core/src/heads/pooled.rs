@@ -31,8 +31,7 @@ pub fn penalty_metric(basis: &Eigenbasis, components: usize) -> Mat<f64> {
 
 /// Ridge `(C + λM)⁻¹ c` by Cholesky, p × q; `None` when the matrix is not positive definite.
 pub fn ridge(cov: &Mat<f64>, cross: &Mat<f64>, lambda: f64, metric: &Mat<f64>) -> Option<Mat<f64>> {
-    let p = cov.nrows();
-    let a = Mat::from_fn(p, p, |i, j| cov[(i, j)] + lambda * metric[(i, j)]);
+    let a = cov + metric * faer::Scale(lambda);
     Some(Llt::new(a.as_ref(), Side::Lower).ok()?.solve(cross))
 }
 

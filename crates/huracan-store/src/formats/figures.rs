@@ -52,6 +52,9 @@ pub struct GateReading {
     pub value: Option<f64>,
     /// The limit it was held against; `null` where the gate has none.
     pub limit: Option<f64>,
+    /// How the value must compare with the limit: `>`, `>=`, `<`, `<=`; absent in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<String>,
     /// Whether it passed.
     pub passed: bool,
 }

@@ -50,6 +50,9 @@ pub struct Metrics {
     pub net_t_hac: Option<f64>,
     /// One-sided p of `net_t_hac`.
     pub net_p_one_sided: Option<f64>,
+    /// That p adjusted over the coins of the run (Benjamini and Hochberg); absent in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub q_value: Option<f64>,
     /// Share of trades with net > 0.
     pub hit_rate: Option<f64>,
     /// Positive, on the net equity curve.
@@ -90,6 +93,18 @@ pub struct Metrics {
     pub trade_ok: bool,
     /// Each gate with value and limit.
     pub trade_ok_reasons: Vec<GateReading>,
+    /// The record a later candidate is compared with; absent in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daily: Option<DailyNet>,
+}
+
+/// Net results of every UTC day of the out-of-sample window.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct DailyNet {
+    /// The first day, `YYYYMMDD`.
+    pub first_day: String,
+    /// After costs, bps of capital; 0 on flat days.
+    pub net_bps: Vec<f64>,
 }
 
 /// One walk-forward fold.
@@ -154,6 +169,10 @@ pub struct CostParts {
     pub slippage_bps: f64,
     /// Funding over the hold; may be negative.
     pub funding_bps: f64,
+    /// What was charged beyond these: the hedge's own cost, and how spread and volatility over the
+    /// window differed from the calibration at its end; absent in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remainder_bps: Option<f64>,
 }
 
 /// What simpler rules did; `null` for one that does not apply.
@@ -161,15 +180,33 @@ pub struct CostParts {
 #[serde(default)]
 pub struct Baselines {
     /// Buy at the window's start, sell at its end.
-    pub buy_and_hold: Option<Figures>,
+    pub buy_and_hold: Option<BaselineFigures>,
     /// The model that never trades.
-    pub zero: Option<Figures>,
+    pub zero: Option<BaselineFigures>,
     /// The same head without the encoder.
-    pub without_encoder: Option<Figures>,
+    pub without_encoder: Option<BaselineFigures>,
     /// The same head on the coin's own PCA.
-    pub own_pca: Option<Figures>,
+    pub own_pca: Option<BaselineFigures>,
     /// The head of all coins.
-    pub pooled_head: Option<Figures>,
+    pub pooled_head: Option<BaselineFigures>,
+}
+
+/// What one simpler rule did on the same bars; `null` where it is not measured.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct BaselineFigures {
+    /// Annualised Sharpe ratio of daily net returns.
+    pub sharpe: Option<f64>,
+    /// Share of trades with net > 0.
+    pub hit_rate: Option<f64>,
+    /// Net result over the window, percent of capital.
+    pub net_pnl_pct: f64,
+    /// Largest loss from a peak of the net equity curve, percent, positive.
+    pub max_drawdown_pct: Option<f64>,
+    /// Trades.
+    pub sample_size: u64,
+    /// The window, where it is not the model's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Span>,
 }
 
 /// Paired out-of-sample net difference, shared encoder minus none.
@@ -246,12 +283,16 @@ impl Document for Metrics {
             ("pooled_head", &baselines.pooled_head),
         ] {
             if let Some(figures) = figures {
-                figures.check(&format!("baselines.{name}"))?;
+                check::share(&format!("baselines.{name}.hit_rate"), figures.hit_rate)?;
+                let drawdown = figures.max_drawdown_pct.unwrap_or(0.0);
+                check::not_negative(&format!("baselines.{name}.max_drawdown_pct"), drawdown)?;
             }
         }
         if let Some(gain) = &self.encoder_gain {
             check::interval("encoder_gain.interval_bps", gain.interval_bps)?;
         }
+        check::share("q_value", self.q_value)?;
+        self.daily.as_ref().map_or(Ok(()), |daily| check::date("daily.first_day", &daily.first_day))?;
         check_verdict("metrics", self.trade_ok, &self.trade_ok_reasons)
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Document;
 use super::check::{self, Checked};
-use super::wire::Time;
+use super::wire::{Coin, Time};
 
 /// `run.json`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -46,6 +46,49 @@ pub struct RunInputs {
     pub data_fingerprints: BTreeMap<String, String>,
     /// Where all random draws start.
     pub seed: u64,
+    /// Where the candles came from; absent in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<RunSource>,
+    /// Which coins were asked for; absent in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub universe: Option<RunUniverse>,
+    /// End of the data that were used; absent in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+    /// Seed of the random signs of a placebo run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placebo_seed: Option<u64>,
+}
+
+/// Where candles came from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum RunSource {
+    /// A folder of files.
+    Folder {
+        /// As the user gave it, so that no path of one machine is made up.
+        path: String,
+    },
+    /// The market that `huracan demo` generates.
+    Demo,
+}
+
+/// Which coins a run was asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum RunUniverse {
+    /// All there are.
+    All,
+    /// The most liquid ones.
+    Top {
+        /// How many.
+        coins: u64,
+    },
+    /// Exactly these.
+    Named {
+        /// By name.
+        symbols: Vec<Coin>,
+    },
 }
 
 /// How a run ended.

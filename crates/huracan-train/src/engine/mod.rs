@@ -230,6 +230,8 @@ pub struct Outcome {
     pub plan: Plan,
     /// Names of the features, missing share last.
     pub feature_names: Vec<String>,
+    /// Per coin of the survey: its scaler and training rows; `None` where the job failed.
+    pub statistics: Vec<Option<statistics::CoinStatistics>>,
     /// Pools, encoders and choices.
     pub pools: pools::Pools,
     /// Verdicts on coins and universe.
@@ -275,5 +277,5 @@ pub fn run(engine: &Engine<'_>, source: &dyn CandleSource, stage: usize) -> Resu
     let mut feature_names: Vec<String> =
         market.columns.iter().map(|&i| features::FEATURES[i].name.to_string()).collect();
     feature_names.push("missing_share".to_owned());
-    Ok(Outcome { survey, plan, feature_names, pools, verdicts, failed })
+    Ok(Outcome { survey, plan, feature_names, statistics: statistics.coins, pools, verdicts, failed })
 }

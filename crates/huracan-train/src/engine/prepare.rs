@@ -36,7 +36,7 @@ pub struct Prepared {
 const SAMPLE_COINS: usize = 48;
 const SAMPLE_ROWS: usize = 128;
 /// A feature this correlated with one before it in the table adds nothing but cost.
-const REDUNDANT_CORRELATION: f64 = 0.95;
+const REDUNDANT_CORRELATION: f64 = 0.9;
 
 /// Settles which features are used and in which common units, from an even sample of coins and of
 /// their rows before the end of the first fold's training: a feature that is almost a copy of one

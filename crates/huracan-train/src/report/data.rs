@@ -158,6 +158,8 @@ pub struct Universe {
     pub placebo_high_pct: Vec<f64>,
     /// How many placebos there were.
     pub placebos: usize,
+    /// Where each placebo ended, percent; stands in for the range where only that was kept.
+    pub placebo_net_pct: Vec<f64>,
     /// Annualised Sharpe ratio of `net`.
     pub sharpe: Option<f64>,
 }

@@ -130,8 +130,10 @@ pub(super) fn universe(data: &ReportData) -> String {
         lines: vec![Line { class: "net", name: "net", values: &universe.net.pct }],
         band: fits.then_some((name.as_str(), low.as_slice(), high.as_slice())),
     });
-    let beats = match (fits, universe.net.pct.last(), high.last()) {
-        (true, Some(net), Some(best)) if net > best => "It ends above every placebo.",
+    let ends = universe.placebo_net_pct.iter().copied();
+    let best = if fits { high.last().copied() } else { ends.reduce(f64::max) };
+    let beats = match (best.is_some(), universe.net.pct.last(), best) {
+        (true, Some(&net), Some(best)) if net > best => "It ends above every placebo.",
         (true, Some(_), Some(_)) => "It does not end above every placebo, so no coin can be trade_ok.",
         _ => "Without placebos it proves nothing.",
     };

@@ -133,6 +133,7 @@ fn sample(coins: usize, good: usize) -> ReportData {
             placebo_low_pct: band(-1.0),
             placebo_high_pct: band(1.0),
             placebos: 16,
+            placebo_net_pct: Vec::new(),
             sharpe: Some(1.84),
         }),
         rank_band: Some(RankBand {

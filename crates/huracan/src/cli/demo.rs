@@ -34,6 +34,6 @@ pub fn run(args: &DemoArgs, global: &Global, world: &World, session: &Session) -
     let workers = args.workers.map(|n| settings::said("engine.parallel_tasks", n.into(), "--workers"));
     let loaded = settings::load(global, world, workers.into_iter().collect())?;
     let store = global.store.clone().unwrap_or_else(|| PathBuf::from(DEMO_STORE));
-    let summary = wiring::demo(&store, &loaded.config, session)?;
+    let summary = wiring::demo(&store, &loaded, session)?;
     Ok(super::train::output(&summary))
 }

@@ -5,6 +5,7 @@ use super::symbols::{Selector, Universe};
 use super::{Global, Output, World};
 use crate::failure::{Exit, Failure};
 use crate::progress::duration;
+use crate::table::figure;
 use crate::wiring::{self, Session};
 use clap::Args;
 use huracan_core::words::{Seed, UtcMs};
@@ -15,9 +16,9 @@ use std::path::PathBuf;
 /// Flags of `train`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-The first run takes the engine.start_with_symbols most liquid coins that pass their gates; each
-successful run grows the universe to engine.target_symbols. --symbols overrides that.
-Running twice over the same candles publishes the same bytes. A stopped run goes on where it was.
+The first run takes the engine.start_with_symbols most liquid coins; each completed run in the store
+grows the universe to engine.target_symbols. --symbols overrides that.
+Running twice over the same candles and coins changes nothing: the second run says so and ends.
 
 Examples:
   huracan train --candles ./candles --bar 1h
@@ -63,7 +64,7 @@ pub struct TrainRequest {
 }
 
 /// What a run of the Engine came to.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RunSummary {
     /// `{DATE}T{HHMMSS}Z-{8 hex}`.
     pub run_id: String,
@@ -71,6 +72,8 @@ pub struct RunSummary {
     pub config_id: String,
     /// Folder of results.
     pub store: PathBuf,
+    /// Symbols of the universe: the next three together.
+    pub total: usize,
     /// Coins with a model.
     pub trained: usize,
     /// Coins that did not pass their gates.
@@ -83,10 +86,93 @@ pub struct RunSummary {
     pub encoder_id: Option<String>,
     /// Whether the roster was published.
     pub published: bool,
+    /// Whether nothing had to be done, because the same run is there already.
+    pub up_to_date: bool,
+    /// What the run found out; `None` when it did not have to run.
+    pub findings: Option<Findings>,
+    /// For a placebo run, the shares of coins that passed.
+    pub placebo: Option<PlaceboShare>,
+    /// For a generated market, what was found against what is true.
+    pub truth: Option<Truth>,
+    /// The run's report.
+    pub report: Option<PathBuf>,
     /// What a reader should know: warnings, why nothing was published.
     pub notes: Vec<String>,
     /// Wall-clock seconds.
     pub seconds: f64,
+}
+
+/// What a run found out about its universe.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Findings {
+    /// Mean net over coins, percent of capital.
+    pub universe_net_pct: f64,
+    /// The same for each sign-flip placebo.
+    pub placebo_net_pct: Vec<f64>,
+    /// Cross-sectional rank IC of the pooled heads.
+    pub pooled_ics: Vec<HorizonIc>,
+    /// The long/short book of the ranks, net bps a day.
+    pub book_net_bps_per_day: f64,
+    /// The same before costs.
+    pub book_gross_bps_per_day: f64,
+    /// Its annualised Sharpe ratio.
+    pub book_sharpe: Option<f64>,
+    /// HAC t of its daily net.
+    pub book_t: Option<f64>,
+    /// Coins the shared encoder helped.
+    pub helped: usize,
+    /// Coins it hurt.
+    pub hurt: usize,
+    /// Coins where the data cannot tell.
+    pub undecided: usize,
+    /// Champion pointers that moved to a model of this run.
+    pub champions_moved: usize,
+    /// Champions that kept their place against a candidate of this run.
+    pub champions_kept: usize,
+}
+
+/// Agreement of the pooled score with what came, at one horizon.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct HorizonIc {
+    /// Bars ahead.
+    pub horizon_bars: usize,
+    /// Mean rank correlation over times.
+    pub rank_ic: Option<f64>,
+    /// Its HAC t.
+    pub t: Option<f64>,
+}
+
+/// Shares of coins that passed on random signs, 0..1; both should be near 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct PlaceboShare {
+    /// By the product's five gates alone.
+    pub product_ok: f64,
+    /// By all gates.
+    pub trade_ok: f64,
+}
+
+/// What a run said of coins whose truth is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Truth {
+    /// Coins with a planted edge.
+    pub planted: usize,
+    /// Those of them that are trade_ok.
+    pub planted_found: usize,
+    /// Those of them whose daily net passes the false-discovery test.
+    pub planted_significant: usize,
+    /// Coins without an edge.
+    pub others: usize,
+    /// Those of them that are trade_ok; must be none.
+    pub others_trade_ok: usize,
+    /// Share of the planted ones that must be found, 0..1.
+    pub found_share_min: f64,
+}
+
+impl Truth {
+    /// Whether enough was found and nothing was made up.
+    pub fn holds(&self) -> bool {
+        self.others_trade_ok == 0 && self.planted_found as f64 >= self.found_share_min * self.planted as f64
+    }
 }
 
 /// Runs the command.
@@ -108,23 +194,49 @@ pub fn run(args: &TrainArgs, global: &Global, world: &World, session: &Session) 
         until: args.until,
         placebo: args.placebo.map(Seed),
     };
-    Ok(output(&wiring::train(&request, &loaded.config, session)?))
+    Ok(output(&wiring::train(&request, &loaded, session)?))
 }
 
 /// A run's summary for people and programs.
 pub fn output(summary: &RunSummary) -> Output {
     let store = summary.store.display();
     let mut text = format!(
-        "run {}: {} trained, {} skipped, {} failed, {} trade_ok, in {}\n",
+        "run {}: {} symbols = {} ranked + {} skipped + {} failed; {} trade_ok, in {}\n",
         summary.run_id,
+        summary.total,
         summary.trained,
         summary.skipped,
         summary.failed,
         summary.trade_ok,
         duration(summary.seconds)
     );
+    if let Some(findings) = &summary.findings {
+        text.push_str(&said(findings));
+    }
+    if let Some(share) = &summary.placebo {
+        text.push_str(&format!(
+            "  on random signs: {:.1} % of coins pass the five product gates, {:.1} % pass all gates\n",
+            100.0 * share.product_ok,
+            100.0 * share.trade_ok
+        ));
+    }
+    if let Some(truth) = &summary.truth {
+        text.push_str(&format!(
+            "  of {} planted coins {} are significant and {} trade_ok (at least {:.0} % must be), of {} others {} \
+             (none may be)\n",
+            truth.planted,
+            truth.planted_significant,
+            truth.planted_found,
+            100.0 * truth.found_share_min,
+            truth.others,
+            truth.others_trade_ok
+        ));
+    }
     for note in &summary.notes {
         text.push_str(&format!("  {note}\n"));
+    }
+    if let Some(report) = &summary.report {
+        text.push_str(&format!("report: {}\n", report.display()));
     }
     if summary.published {
         if summary.trade_ok == 0 {
@@ -134,8 +246,47 @@ pub fn output(summary: &RunSummary) -> Output {
     } else {
         text.push_str("Nothing was published.\n");
     }
-    let exit = if summary.published { Exit::Ok } else { Exit::NotPublished };
+    let exit = match (summary.published || summary.placebo.is_some(), &summary.truth) {
+        (false, _) => Exit::NotPublished,
+        (true, Some(truth)) if !truth.holds() => Exit::VerificationFailed,
+        (true, _) => Exit::Ok,
+    };
     Output { exit, text, json: json!({"schema": "huracan-cli-run/1", "run": summary}) }
+}
+
+fn said(findings: &Findings) -> String {
+    let placebos = &findings.placebo_net_pct;
+    let low = placebos.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = placebos.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut text = format!("  universe: {:.2} % net a coin", findings.universe_net_pct);
+    match placebos.len() {
+        0 => text.push_str("; no placebo was run\n"),
+        n => {
+            let beats = if findings.universe_net_pct > high { "above all" } else { "not above all" };
+            text.push_str(&format!(", {beats} {n} sign-flip placebos ({low:.2} to {high:.2} %)\n"));
+        }
+    }
+    let ics = findings
+        .pooled_ics
+        .iter()
+        .map(|ic| format!("{} bars {} (t {})", ic.horizon_bars, figure(ic.rank_ic, 3), figure(ic.t, 1)));
+    text.push_str(&format!("  pooled rank IC: {}\n", ics.collect::<Vec<_>>().join(", ")));
+    text.push_str(&format!(
+        "  long/short book: {:.1} bps a day net ({:.1} gross), sharpe {}, t {}\n",
+        findings.book_net_bps_per_day,
+        findings.book_gross_bps_per_day,
+        figure(findings.book_sharpe, 2),
+        figure(findings.book_t, 1)
+    ));
+    text.push_str(&format!(
+        "  shared encoder: {} helped, {} hurt, {} undecided\n",
+        findings.helped, findings.hurt, findings.undecided
+    ));
+    text.push_str(&format!(
+        "  champions: {} new, {} kept\n",
+        findings.champions_moved, findings.champions_kept
+    ));
+    text
 }
 
 #[cfg(test)]
@@ -146,6 +297,7 @@ mod tests {
         RunSummary {
             run_id: "20250701T000000Z-0a1b2c3d".into(),
             config_id: "c".into(),
+            total: 4,
             store: "s".into(),
             trained: 3,
             skipped: 1,
@@ -155,6 +307,7 @@ mod tests {
             published,
             notes: vec!["two coins are stale".into()],
             seconds: 3.0,
+            ..RunSummary::default()
         }
     }
 
@@ -165,5 +318,39 @@ mod tests {
         assert!(published.text.contains("That is a result"), "{}", published.text);
         assert_eq!(output(&summary(false)).exit, Exit::NotPublished);
         assert_eq!(published.json["run"]["encoder_id"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn a_placebo_run_that_publishes_nothing_did_what_was_asked() {
+        let share = PlaceboShare { product_ok: 0.05, trade_ok: 0.0 };
+        let output = output(&RunSummary { placebo: Some(share), ..summary(false) });
+        assert_eq!(output.exit, Exit::Ok);
+        assert!(output.text.contains("5.0 % of coins pass the five product gates"), "{}", output.text);
+    }
+
+    #[test]
+    fn a_demo_fails_when_it_makes_something_up_or_finds_too_little() {
+        let check = |planted_found: usize, others_trade_ok: usize, exit: Exit| {
+            let truth = Truth {
+                planted: 10,
+                planted_found,
+                others: 9,
+                others_trade_ok,
+                found_share_min: 0.5,
+                ..Truth::default()
+            };
+            assert_eq!(output(&RunSummary { truth: Some(truth), ..summary(true) }).exit, exit);
+        };
+        check(5, 0, Exit::Ok);
+        check(4, 0, Exit::VerificationFailed);
+        check(10, 1, Exit::VerificationFailed);
+    }
+
+    #[test]
+    fn the_universe_is_held_against_its_placebos() {
+        let findings =
+            Findings { universe_net_pct: 1.0, placebo_net_pct: vec![-2.0, 0.5], ..Findings::default() };
+        let text = output(&RunSummary { findings: Some(findings), ..summary(true) }).text;
+        assert!(text.contains("above all 2 sign-flip placebos (-2.00 to 0.50 %)"), "{text}");
     }
 }

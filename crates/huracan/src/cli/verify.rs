@@ -14,12 +14,13 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Compares every file a champion pointer leads to with the size and SHA-256 in its manifest, loads the
-model with its encoder, and with --retrain trains again from the recorded inputs and compares bytes.
-Ends with exit code 4 when anything differs.
+model with its encoder, hashes the candles it was trained on, and with --retrain trains again from
+the recorded inputs and compares bytes. Ends with exit code 4 when anything differs.
 
 Examples:
   huracan verify all
   huracan verify BTCUSDT
+  huracan verify all --candles /mnt/archive/candles
   huracan verify all --retrain --candles ./candles")]
 pub struct VerifyArgs {
     /// A coin, or all
@@ -29,7 +30,7 @@ pub struct VerifyArgs {
     #[arg(long)]
     pub retrain: bool,
     /// Where the candles are now, when they have moved
-    #[arg(long, value_name = "DIR", requires = "retrain")]
+    #[arg(long, value_name = "DIR")]
     pub candles: Option<PathBuf>,
 }
 
@@ -77,7 +78,7 @@ pub fn run(args: &VerifyArgs, global: &Global, world: &World, session: &Session)
         retrain: args.retrain,
         candles: args.candles.clone(),
     };
-    Ok(output(&wiring::verify(&request, &loaded.config, session)?, world.width))
+    Ok(output(&wiring::verify(&request, session)?, world.width))
 }
 
 fn output(rows: &[VerifyRow], width: Option<usize>) -> Output {

@@ -56,8 +56,11 @@ pub struct EngineConfig {
     pub costs: Costs,
     /// Multiples of the round-trip cost at which a position may open, ascending.
     pub entry_k_grid: Vec<f64>,
-    /// Share of the entry threshold below which a position closes, 0..1.
-    pub exit_band: f64,
+    /// Shares of the entry threshold below which a position closes, ascending; they compete in inner
+    /// validation.
+    pub exit_band_grid: Vec<f64>,
+    /// A position is smaller than the capital where one σ of a day's return exceeds this, percent.
+    pub day_sigma_target_pct: f64,
     /// Whether positions are hedged; see [`EngineConfig::hedged`].
     pub book: Book,
     /// Limits of `trade_ok`.
@@ -160,7 +163,8 @@ fn assemble(w: Written, config_id: String, bar: Timeframe, cores: usize) -> Engi
         own_log_odds_min: w.heads.own_log_odds_min,
         costs: w.costs,
         entry_k_grid: w.trading.entry_k_grid,
-        exit_band: w.trading.exit_band,
+        exit_band_grid: w.trading.exit_band_grid,
+        day_sigma_target_pct: w.trading.day_sigma_target_pct,
         book: w.trading.book,
         trade_gates: TradeGates {
             net_pnl_pct_min: w.trade_ok.net_pnl_pct_min,
@@ -215,6 +219,7 @@ fn gates(gates: &written::Gates) -> GateLimits {
         stale_bars_max: gates.stale_bars_max as i64,
         dead_tail_hours_max: gates.dead_tail_hours_max,
         off_grid_share_max: gates.off_grid_share_max,
+        contradictory_share_max: gates.contradictory_share_max,
     }
 }
 

@@ -110,7 +110,7 @@ groups! {
         /// Share of rows dropped for bad prices or inconsistent high and low.
         bad_rows_share_max: f64 = 0.001,
         /// Share of bars with a wick beyond a factor of two.
-        wick_share_max: f64 = 0.005,
+        wick_share_max: f64 = 0.02,
         /// A log-return across a missing run beyond this is another coin under the same name.
         gap_log_return_max: f64 = 1.5,
         /// Standard deviation over mean of the close; below it a coin counts as pegged.
@@ -123,6 +123,8 @@ groups! {
         dead_tail_hours_max: f64 = 24.0,
         /// Share of rows off the grid beyond which the source must be of another bar.
         off_grid_share_max: f64 = 0.01,
+        /// Rows that contradict another row of the same bar, share of rows.
+        contradictory_share_max: f64 = 0.01,
     }
 
     /// What the heads learn to predict.
@@ -195,8 +197,12 @@ groups! {
     Trading {
         /// A position opens when the edge exceeds this multiple of the round-trip cost.
         entry_k_grid: Vec<f64> = vec![0.5, 1.0, 1.5, 2.0, 3.0],
-        /// It closes when the edge falls below this share of the entry threshold.
-        exit_band: f64 = 0.3,
+        /// It closes when the edge falls below this share of the entry threshold; at -1 only when the
+        /// edge has turned by the whole threshold, which holds to the horizon. Several compete in inner
+        /// validation.
+        exit_band_grid: Vec<f64> = vec![-1.0, 0.3],
+        /// A position is smaller than the capital where one sigma of a day's return exceeds this.
+        day_sigma_target_pct: f64 = 2.0,
         /// auto: hedged for relative labels on perpetuals, outright otherwise.
         book: Book = Book::Auto,
     }

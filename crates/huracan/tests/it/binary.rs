@@ -80,7 +80,6 @@ fn a_wrong_command_line_ends_with_two() {
     );
     check(&["why", "../../etc/passwd"], "error[invalid_symbol]");
     check(&["why", "btcusdt"], "help: did you mean BTCUSDT?");
-    check(&["verify", "all", "--candles", "c"], "--retrain");
     check(&["data", "fetch", "--symbols", "all", "--from", "2024-01-01"], "error[symbols_by_name]");
     check(
         &["data", "fetch", "--symbols", "BTCUSDT", "--from", "2024-01-01", "--until", "2023-01-01"],

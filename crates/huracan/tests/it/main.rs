@@ -3,5 +3,7 @@
 mod binary;
 mod configuration;
 mod floors;
+mod market;
 mod project;
 mod run;
+mod training;

@@ -1,0 +1,479 @@
+//! A run from end to end: claim the store, see whether there is anything to do, train, publish, keep
+//! the record.
+//!
+//! Wall-clock times go to `runs/{run_id}/` and `heartbeats/` only. The run's id is made of its inputs:
+//! the same candles, configuration, program and coins are the same run, and a run that is complete
+//! and still verifies is not repeated.
+
+mod meter;
+mod recorder;
+
+pub use recorder::Clock;
+
+use crate::engine::{self, Engine, EngineError, Observer, Outcome};
+use crate::pool::{Fenced, Interrupted, run_ordered};
+use crate::publish::{self, Publication, PublishError, Published, RunFacts, Stamp};
+use crate::report;
+use crate::scratch::{Scratch, ScratchError};
+use crate::settings::{Settings, Universe};
+use crate::source::{CandleSource, Entry};
+use huracan_core::words::{Seed, UtcMs};
+use huracan_store::formats::roster::Roster;
+use huracan_store::formats::run::{ExitStatus, Failure, JobStatus, Run, RunInputs, RunSource, RunUniverse};
+use huracan_store::runs::{self, RunLog};
+use huracan_store::{
+    PutMode, RunOwner, Store, StoreError, StorePath, bank, canonical_json, champions, encoder, models,
+    promotions, roster, run_id, sha256_hex,
+};
+use recorder::Recorder;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+/// A run that is to be made.
+pub struct Job<'a> {
+    /// What the run is told. A staged universe is resolved here.
+    pub settings: Settings,
+    /// SHA-256 of the effective configuration.
+    pub config_id: String,
+    /// The effective configuration as text.
+    pub config: String,
+    /// Version of the program.
+    pub code_version: String,
+    /// Where the candles come from, as it is written to the record.
+    pub origin: RunSource,
+    /// Where results go.
+    pub store: &'a dyn Store,
+    /// Local scratch, emptied at the start and removed at the end.
+    pub scratch_dir: &'a Path,
+    /// Worker threads.
+    pub workers: usize,
+    /// Raised to stop.
+    pub stop: &'a AtomicBool,
+    /// Who watches.
+    pub observer: &'a dyn Observer,
+    /// The time of day.
+    pub clock: &'a Clock<'a>,
+    /// Host name, for whoever finds the store taken.
+    pub host: String,
+}
+
+/// How a run ended well.
+pub enum Ending {
+    /// The same run is in the store already, complete and verified.
+    UpToDate {
+        /// Its id.
+        run_id: String,
+        /// The roster that is in force.
+        roster: Box<Roster>,
+    },
+    /// It ran.
+    Ran(Box<Finished>),
+}
+
+/// A run that ran.
+pub struct Finished {
+    /// Its id.
+    pub run_id: String,
+    /// What it found out.
+    pub outcome: Outcome,
+    /// What it published; `None` for a placebo run.
+    pub published: Option<Published>,
+    /// Where its report is, relative to the store; `None` for a placebo run.
+    pub report: Option<StorePath>,
+}
+
+/// Why a run ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Stopped on request.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// The Engine had nothing to work with.
+    #[error(transparent)]
+    Engine(EngineError),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no candle series of the asked bar.
+    #[error("there is no series of {bar} bars; `huracan data check` lists what is there")]
+    NoSeries {
+        /// The bar.
+        bar: String,
+    },
+}
+
+impl From<EngineError> for RunError {
+    fn from(error: EngineError) -> RunError {
+        match error {
+            EngineError::Interrupted(interrupted) => RunError::Interrupted(interrupted),
+            other => RunError::Engine(other),
+        }
+    }
+}
+
+impl From<ScratchError> for RunError {
+    fn from(error: ScratchError) -> RunError {
+        RunError::Engine(error.into())
+    }
+}
+
+impl From<PublishError> for RunError {
+    fn from(error: PublishError) -> RunError {
+        match error {
+            PublishError::Interrupted(interrupted) => RunError::Interrupted(interrupted),
+            PublishError::Store(store) => RunError::Store(store),
+        }
+    }
+}
+
+/// What went in, before anything is trained.
+struct Inputs {
+    universe: Universe,
+    fingerprints: BTreeMap<String, String>,
+    bytes: Vec<u8>,
+}
+
+/// Makes the run.
+///
+/// # Errors
+/// [`RunError`]; whatever is in the store then is what was there before, or finished work without a
+/// pointer to it. The heartbeat says `failed`.
+pub fn run(job: &Job<'_>, source: &dyn CandleSource) -> Result<Ending, RunError> {
+    let owner = RunOwner {
+        purpose: "train".to_owned(),
+        pid: std::process::id(),
+        host: job.host.clone(),
+        since: (job.clock)(),
+    };
+    let _claimed = job.store.lock_run(&owner)?;
+    let recorder = Recorder::new(job.observer, job.store, job.clock);
+    let ended = claimed(job, source, &recorder);
+    match &ended {
+        Ok(_) => recorder.last_words("complete", None),
+        Err(error) => recorder.last_words("failed", Some(error.to_string())),
+    }
+    ended
+}
+
+fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) -> Result<Ending, RunError> {
+    if source.entries().is_empty() {
+        return Err(RunError::NoSeries { bar: job.settings.timeframe.to_string() });
+    }
+    look_at_store(job.store)?;
+    let inputs = inputs(job, source, recorder)?;
+    if job.settings.placebo_run.is_none()
+        && let Some(done) = up_to_date(job.store, &inputs)?
+    {
+        return Ok(done);
+    }
+    let settings = Settings { universe: inputs.universe.clone(), ..job.settings.clone() };
+    let scratch = Scratch::open(job.scratch_dir)?;
+    let engine = Engine {
+        settings: &settings,
+        workers: job.workers,
+        now: (job.clock)(),
+        stop: job.stop,
+        scratch: &scratch,
+        observer: recorder,
+    };
+    let outcome = engine::run(&engine, source, 0)?;
+    drop(scratch);
+    let stamp = Stamp {
+        run_id: run_id(outcome.survey.until, &inputs.bytes),
+        config_id: job.config_id.clone(),
+        code_version: job.code_version.clone(),
+    };
+    let record = |status| record(job, recorder, &settings, &inputs, &stamp, &outcome, status);
+    runs::write(job.store, &record(Status::Running))?;
+    let published = if settings.placebo_run.is_some() {
+        Ok(None)
+    } else {
+        let publication = Publication {
+            store: job.store,
+            settings: &settings,
+            outcome: &outcome,
+            stamp: &stamp,
+            workers: job.workers,
+            stop: job.stop,
+            observer: recorder,
+        };
+        publish::publish(&publication).map(Some)
+    };
+    let published = match published {
+        Ok(published) => published,
+        Err(error) => {
+            let error = RunError::from(error);
+            let status = match error {
+                RunError::Interrupted(_) => ExitStatus::Interrupted,
+                _ => ExitStatus::Failed,
+            };
+            // What stopped the run may also keep it from being noted; the first error is the one told.
+            let _ = runs::write(job.store, &record(Status::Ended(status, None)));
+            return Err(error);
+        }
+    };
+    let report = match &published {
+        Some(published) => Some(write_report(job, recorder, &settings, &stamp, &outcome, published)?),
+        None => None,
+    };
+    write_lines(job.store, recorder, &stamp, &outcome, published.as_ref())?;
+    runs::write_profile(job.store, &recorder.profile(&stamp.run_id, job.workers))?;
+    runs::write(job.store, &record(Status::Ended(ExitStatus::Complete, published.as_ref())))?;
+    Ok(Ending::Ran(Box::new(Finished { run_id: stamp.run_id, outcome, published, report })))
+}
+
+/// Reads what a publication will have to read, so that a store that cannot be used is named before
+/// the training and not after it.
+fn look_at_store(store: &dyn Store) -> Result<(), StoreError> {
+    roster::read(store)?;
+    bank::read(store)?;
+    promotions::read(store)?;
+    match encoder::in_force(store) {
+        Err(StoreError::NotFound { .. } | StoreError::Corrupt { .. }) | Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Completed runs that published: the stage a growing universe has reached.
+fn completed_runs(store: &dyn Store) -> Result<usize, StoreError> {
+    let mut completed = 0;
+    for id in runs::list(store)? {
+        let run = match runs::read(store, &id) {
+            // A record that cannot be read is no completed run, and no reason to make none.
+            Err(StoreError::Corrupt { .. }) => continue,
+            other => other?,
+        };
+        let counts = run.exit_status == ExitStatus::Complete && run.inputs.placebo_seed.is_none();
+        completed += usize::from(counts);
+    }
+    Ok(completed)
+}
+
+/// The universe with its stage resolved: the first run takes `start` coins, each completed run adds
+/// as many. A selection of at least as many coins as there are is all of them.
+fn resolved(universe: &Universe, completed: usize, entries: usize) -> Universe {
+    let top = match universe {
+        Universe::Staged { start, target } => start.saturating_mul(completed + 1).min(*target),
+        Universe::Top(n) => *n,
+        other => return other.clone(),
+    };
+    if top >= entries { Universe::All } else { Universe::Top(top) }
+}
+
+fn inputs(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) -> Result<Inputs, RunError> {
+    let entries = source.entries();
+    let completed = match job.settings.universe {
+        Universe::Staged { .. } => completed_runs(job.store)?,
+        _ => 0,
+    };
+    let universe = resolved(&job.settings.universe, completed, entries.len());
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    recorder.stage_started("fingerprints", entries.len());
+    run_ordered(
+        job.workers,
+        entries.len(),
+        job.stop,
+        |i| source.fingerprint(i),
+        |i, fingerprint: Fenced<String>| {
+            let name = match &entries[i] {
+                Entry::Coin(symbol) => symbol.to_string(),
+                Entry::Refused { name, .. } => name.clone(),
+            };
+            recorder.stage_advanced("fingerprints", i + 1, &name);
+            let fingerprint = fingerprint.unwrap_or_else(|panic| sha256_hex(panic.as_bytes()));
+            found.entry(name).or_default().push(fingerprint);
+        },
+    )?;
+    recorder.stage_finished("fingerprints");
+    let one = |mut all: Vec<String>| match all.len() {
+        1 => all.remove(0),
+        _ => sha256_hex(all.concat().as_bytes()),
+    };
+    let fingerprints: BTreeMap<String, String> = found.into_iter().map(|(n, all)| (n, one(all))).collect();
+    let bytes = canonical_json(&serde_json::json!({
+        "config_id": job.config_id,
+        "code_version": job.code_version,
+        "candles": fingerprints,
+        "universe": asked_for(&universe),
+        "until_ms": job.settings.until.map(|until| until.0),
+        "placebo_seed": job.settings.placebo_run.map(|seed| seed.0),
+    }))?;
+    Ok(Inputs { universe, fingerprints, bytes })
+}
+
+fn asked_for(universe: &Universe) -> RunUniverse {
+    match universe {
+        Universe::List(symbols) => {
+            RunUniverse::Named { symbols: symbols.iter().cloned().map(Into::into).collect() }
+        }
+        Universe::Top(n) => RunUniverse::Top { coins: *n as u64 },
+        Universe::All | Universe::Staged { .. } => RunUniverse::All,
+    }
+}
+
+/// The run of the same inputs, if it is complete and what is in force verifies. The end of the data
+/// is a consequence of the inputs, so the id's second half finds it.
+fn up_to_date(store: &dyn Store, inputs: &Inputs) -> Result<Option<Ending>, StoreError> {
+    let mark = run_id(UtcMs(0), &inputs.bytes);
+    let Some((_, mark)) = mark.split_once('-') else { return Ok(None) };
+    for id in runs::list(store)?.into_iter().filter(|id| id.ends_with(mark)) {
+        match runs::read(store, &id) {
+            Ok(run) if run.exit_status == ExitStatus::Complete => {}
+            Ok(_) | Err(StoreError::Corrupt { .. }) => continue,
+            Err(error) => return Err(error),
+        }
+        let Some((roster, _)) = roster::read(store)? else { return Ok(None) };
+        if verifies(store, &roster) {
+            return Ok(Some(Ending::UpToDate { run_id: id, roster: Box::new(roster) }));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether every line's champion, model and encoder are there and whole.
+fn verifies(store: &dyn Store, roster: &Roster) -> bool {
+    roster.symbols.iter().all(|line| {
+        let pointer = champions::read(store, &line.symbol);
+        let points = pointer.is_ok_and(|p| p.is_some_and(|(c, _)| c.model_sha256 == line.model_sha256));
+        let model = StorePath::new(line.model_path.clone()).and_then(|path| models::read_model(store, &path));
+        let whole = model.is_ok_and(|m| m.manifest.files["model.bin"].sha256 == line.model_sha256);
+        points && whole && line.encoder_id.as_ref().is_none_or(|id| encoder::load(store, id).is_ok())
+    })
+}
+
+/// How far a run is, for its record.
+enum Status<'a> {
+    Running,
+    Ended(ExitStatus, Option<&'a Published>),
+}
+
+fn record(
+    job: &Job<'_>,
+    recorder: &Recorder<'_>,
+    settings: &Settings,
+    inputs: &Inputs,
+    stamp: &Stamp,
+    outcome: &Outcome,
+    status: Status<'_>,
+) -> Run {
+    let (exit_status, published) = match status {
+        Status::Running => (ExitStatus::Running, None),
+        Status::Ended(exit, published) => (exit, published),
+    };
+    let running = exit_status == ExitStatus::Running;
+    let roster = published.map(|p| &p.roster);
+    let coins = &outcome.verdicts.coins;
+    let count = |of: fn(&Roster) -> usize, else_: usize| roster.map_or(else_, of) as u64;
+    let counts = [
+        ("trained", count(|r| r.symbols.len(), coins.len())),
+        (
+            "skipped",
+            count(|r| r.skipped.len(), outcome.survey.skipped.len() + outcome.verdicts.headless.len()),
+        ),
+        ("failed", count(|r| r.failed.len(), outcome.failed.len())),
+        ("trade_ok", count(|r| r.trade_ok_count as usize, coins.iter().filter(|c| c.trade_ok).count())),
+        ("product_ok", coins.iter().filter(|c| c.product_ok).count() as u64),
+    ];
+    Run {
+        run_id: stamp.run_id.clone(),
+        inputs: RunInputs {
+            config: job.config.clone(),
+            config_id: job.config_id.clone(),
+            code_version: job.code_version.clone(),
+            data_fingerprints: inputs.fingerprints.clone(),
+            seed: settings.seed.0,
+            source: Some(job.origin.clone()),
+            universe: Some(asked_for(&inputs.universe)),
+            until: Some(outcome.survey.until.into()),
+            placebo_seed: settings.placebo_run.map(|Seed(seed)| seed),
+        },
+        started_at: recorder.started_at.into(),
+        finished_at: (!running).then(|| recorder.now().max(recorder.started_at).into()),
+        exit_status,
+        counts: counts.into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
+        encoder_id: published.and_then(|p| p.encoder.as_ref()).map(|e| e.card.encoder_id.clone()),
+        timings: recorder.timings(),
+        peak_memory_bytes: meter::peak_memory_bytes(),
+        canaries: Vec::new(),
+    }
+}
+
+fn write_report(
+    job: &Job<'_>,
+    recorder: &Recorder<'_>,
+    settings: &Settings,
+    stamp: &Stamp,
+    outcome: &Outcome,
+    published: &Published,
+) -> Result<StorePath, StoreError> {
+    let timing = |t: huracan_store::formats::run::StageTiming| report::StageTiming {
+        stage: t.stage,
+        jobs: t.jobs as usize,
+        wall_s: t.wall_s,
+        cpu_s: t.cpu_s.unwrap_or(f64::NAN),
+        p50_s: t.p50_s,
+        p95_s: t.p95_s,
+    };
+    let facts = RunFacts {
+        run_id: stamp.run_id.clone(),
+        config_id: stamp.config_id.clone(),
+        code_version: stamp.code_version.clone(),
+        started_at: recorder.started_at,
+        finished_at: recorder.now(),
+        timings: recorder.timings().into_iter().map(timing).collect(),
+    };
+    let data = publish::report_data(settings, outcome, &published.roster, published.encoder.as_ref(), &facts);
+    let path = StorePath::new(format!("runs/{}/report.html", stamp.run_id))?;
+    job.store.put(&path, report::render(&data).as_bytes(), PutMode::Overwrite)?;
+    Ok(path)
+}
+
+fn write_lines(
+    store: &dyn Store,
+    recorder: &Recorder<'_>,
+    stamp: &Stamp,
+    outcome: &Outcome,
+    published: Option<&Published>,
+) -> Result<(), StoreError> {
+    for line in &outcome.survey.skipped {
+        let codes: Vec<&str> = line.reasons.iter().map(|r| r.code.as_str()).collect();
+        recorder.event(&line.symbol, "survey", JobStatus::Skipped, Some(codes.join(", ")));
+    }
+    let unwritten = published.map_or(&[][..], |p| &p.failed);
+    let log = RunLog::open(store, &stamp.run_id)?;
+    for failed in outcome.failed.iter().chain(unwritten) {
+        recorder.event(&failed.symbol, failed.step, JobStatus::Failed, Some(failed.error.clone()));
+        log.failure(&Failure {
+            at: recorder.now().into(),
+            symbol: Some(failed.symbol.clone()),
+            step: failed.step.to_owned(),
+            code: "job_broke".to_owned(),
+            error_chain: vec![failed.error.clone()],
+            help: "the other coins are not affected; look at the coin's candles with `huracan data check`, \
+                   and report the error if they are sound"
+                .to_owned(),
+        })?;
+    }
+    let bars: BTreeMap<String, u64> =
+        outcome.survey.coins.iter().map(|c| (c.symbol.to_string(), c.len() as u64)).collect();
+    let (events, unit_costs) = recorder.lines(&|symbol| bars.get(symbol).copied().unwrap_or(0));
+    events.iter().try_for_each(|event| log.event(event))?;
+    unit_costs.iter().try_for_each(|cost| log.unit_cost(cost))?;
+    log.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_staged_universe_grows_by_its_start_up_to_its_target() {
+        let staged = Universe::Staged { start: 150, target: 400 };
+        assert_eq!(resolved(&staged, 0, 500), Universe::Top(150));
+        assert_eq!(resolved(&staged, 1, 500), Universe::Top(300));
+        assert_eq!(resolved(&staged, 2, 500), Universe::Top(400));
+        assert_eq!(resolved(&staged, 9, 300), Universe::All);
+        assert_eq!(resolved(&Universe::Top(7), 0, 7), Universe::All);
+    }
+}

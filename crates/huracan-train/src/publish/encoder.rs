@@ -1,0 +1,60 @@
+//! The shared encoder as a file: the final fold's principal components over the pooled features.
+
+use super::Publication;
+use crate::engine::lanes::SHARED;
+use crate::engine::statistics::Stage;
+use huracan_core::encoder::{Encoder, WINSOR};
+use huracan_store::StoreError;
+use huracan_store::formats::encoder::{EncoderCard, EncoderCoin, EncoderFile, Meaning, encoder_id};
+use huracan_store::formats::tensors::Tensor;
+use huracan_store::formats::wire::Span;
+use std::collections::BTreeMap;
+
+/// The encoder that this run's heads were fitted with, or `None` when none of them uses codes.
+///
+/// `codes = components · (z / scale)` for a row `z` scaled with the coin's own scaler; a feature
+/// that never varied over the pool has scale 1 and no loading. Tensor `components` is k × p.
+pub(super) fn encoder_file(publication: &Publication<'_>) -> Result<Option<EncoderFile>, StoreError> {
+    let outcome = publication.outcome;
+    let used = outcome.verdicts.coins.iter().any(|c| c.lane == SHARED && c.head.components > 0);
+    let (Some(choices), Some(fold)) = (outcome.pools.choices.last(), outcome.plan.folds.last()) else {
+        return Ok(None);
+    };
+    if !used {
+        return Ok(None);
+    }
+    let stage = Stage::Full.at(outcome.plan.folds.len() - 1);
+    let pool = &outcome.pools.stages[stage];
+    let encoder = Encoder::pca(&pool.basis, &pool.deviation, choices.encoded.components, fold.train_end);
+    let (k, p) = (encoder.components(), encoder.scale.len());
+    let loading = |i: usize, j: usize| if encoder.scale[i] > 0.0 { encoder.loadings[(i, j)] } else { 0.0 };
+    let data = (0..k).flat_map(|j| (0..p).map(move |i| (i, j))).map(|(i, j)| loading(i, j)).collect();
+    let tensors = BTreeMap::from([("components".to_owned(), Tensor { shape: vec![k, p], data })]);
+    let meaning = Meaning {
+        encoder_type: encoder.kind.code().to_owned(),
+        n_components: k as u64,
+        feature_names: outcome.feature_names.clone(),
+        center: vec![0.0; p],
+        scale: encoder.scale.iter().map(|&s| if s > 0.0 { s } else { 1.0 }).collect(),
+        parameters: BTreeMap::from([("winsor_sigmas".to_owned(), WINSOR)]),
+    };
+    let coins = outcome.survey.coins.iter().zip(&outcome.statistics);
+    let symbols = coins
+        .filter_map(|(coin, known)| {
+            let known = known.as_ref().filter(|known| known.rows[stage] > 0.0)?;
+            let (rows, weight) = (known.rows[stage] as u64, known.weight);
+            Some(EncoderCoin { symbol: (&coin.symbol).into(), rows, weight })
+        })
+        .collect();
+    let card = EncoderCard {
+        encoder_id: encoder_id(&meaning, &tensors)?,
+        meaning,
+        explained_variance_ratio: encoder.explained_variance_ratio,
+        fit_window: Span { from: outcome.survey.grid.start.into(), until: fold.train_end.into() },
+        symbols,
+        trained_at: publication.until().into(),
+        valid_until: publication.expires_at().into(),
+        training_loss: None,
+    };
+    Ok(Some(EncoderFile { card, tensors }))
+}

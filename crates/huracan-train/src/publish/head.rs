@@ -1,0 +1,234 @@
+//! One coin's model: the head split into weights of the shared codes and of the coin's own features,
+//! with everything needed to turn a row into an edge, and where it all came from.
+
+use super::{Publication, costs, metrics, recipe};
+use crate::engine::lanes::SHARED;
+use crate::engine::statistics::Stage;
+use crate::engine::survey::Coin;
+use crate::engine::trial::position_size;
+use crate::engine::verdicts::CoinVerdict;
+use faer::Mat;
+use huracan_core::costs::spread::SPREAD_MIN_BPS;
+use huracan_core::heads::pooled::split;
+use huracan_core::labels::LabelKind;
+use huracan_core::words::{Market, UtcMs};
+use huracan_store::StoreError;
+use huracan_store::formats::encoder::EncoderFile;
+use huracan_store::formats::features::Recipe;
+use huracan_store::formats::head::{Calibration, HeadFile};
+use huracan_store::formats::manifest::{InputFile, Lineage, RowRange};
+use huracan_store::models::ModelArtifacts;
+use std::collections::BTreeMap;
+
+/// Metadata key: share of the capital that a position takes.
+pub(super) const POSITION_SIZE: &str = "position_size";
+
+/// What all heads of a run share.
+pub(super) struct Shared<'a> {
+    encoder: Option<&'a EncoderFile>,
+    /// p × k; no column without an encoder.
+    loadings: Mat<f64>,
+    /// Pooled standard deviation of each scaled feature; 0 for one that never varies.
+    deviation: &'a [f64],
+    /// One side of the hedge, bps.
+    hedge_side_bps: f64,
+}
+
+impl<'a> Shared<'a> {
+    pub fn new(publication: &Publication<'a>, encoder: Option<&'a EncoderFile>) -> Shared<'a> {
+        let outcome = publication.outcome;
+        let p = outcome.feature_names.len();
+        let components = encoder.and_then(|e| e.tensors.get("components"));
+        let k = components.map_or(0, |c| c.shape[0]);
+        let loadings = Mat::from_fn(p, k, |i, j| components.map_or(0.0, |c| c.data[j * p + i]));
+        let stage = Stage::Full.at(outcome.plan.folds.len().saturating_sub(1));
+        Shared {
+            encoder,
+            loadings,
+            deviation: &outcome.pools.stages[stage].deviation,
+            hedge_side_bps: hedge_side_bps(publication),
+        }
+    }
+}
+
+/// One side of the hedge instrument (Bitcoin) at the end of the data, as the trial charges it.
+fn hedge_side_bps(publication: &Publication<'_>) -> f64 {
+    let settings = publication.settings;
+    let bitcoin = publication.outcome.survey.coins.iter().find(|c| c.symbol.underlying() == "BTC");
+    let fallback = || settings.fees.of(Market::Perp).taker_bps + 0.5 * SPREAD_MIN_BPS;
+    bitcoin.map_or_else(fallback, |c| c.costs.one_side_bps(settings.costs.reference_order_usd, 1.0))
+}
+
+/// The four artifacts of a coin and their lineage.
+///
+/// # Errors
+/// `Refused` when a part breaks its format.
+pub(super) fn artifacts(
+    publication: &Publication<'_>,
+    shared: &Shared<'_>,
+    verdict: &CoinVerdict,
+) -> Result<(ModelArtifacts, Lineage), StoreError> {
+    let outcome = publication.outcome;
+    let coin = &outcome.survey.coins[verdict.index];
+    let codes = if verdict.lane == SHARED { shared.loadings.ncols() } else { 0 };
+    let encoder_id = shared.encoder.filter(|_| codes > 0).map(|e| e.card.encoder_id.clone());
+    let recipe = recipe::recipe(publication, codes)?;
+    let statistics = outcome.statistics[verdict.index].as_ref().ok_or_else(|| StoreError::Refused {
+        what: format!("the model of {}", coin.symbol),
+        reason: "its scaler is not known, expected one from the statistics pass".to_owned(),
+    })?;
+    let head = head_file(publication, shared, verdict, coin, encoder_id.clone(), &recipe);
+    let lineage = Lineage {
+        symbol: (&coin.symbol).into(),
+        run_id: publication.stamp.run_id.clone(),
+        encoder_id,
+        features_id: recipe.1.clone(),
+        config_id: publication.stamp.config_id.clone(),
+        code_version: publication.stamp.code_version.clone(),
+        seed: publication.settings.seed.0,
+        bar: publication.settings.timeframe.to_string(),
+        inputs: coin
+            .inputs
+            .iter()
+            .map(|f| InputFile { path: f.path.clone(), sha256: f.sha256.clone() })
+            .collect(),
+        rows: rows(publication, coin),
+        first_bar: coin.start().into(),
+        last_bar: UtcMs(coin.end().0 - publication.settings.timeframe.ms()).into(),
+    };
+    let artifacts = ModelArtifacts {
+        head,
+        metrics: metrics::metrics(publication, verdict, coin),
+        costs: costs::costs(coin),
+        features: recipe::features(&coin.symbol, &recipe, &statistics.scaler),
+    };
+    Ok((artifacts, lineage))
+}
+
+/// `score = code_weights · codes + own_weights · (z / scale) + intercept`, in label units, where
+/// `codes = components · (z / scale)` and `z` is the row after the coin's scaler. Its expectation over the
+/// training rows is 0: `intercept = −Σ w · mean / scale` over the unsplit weights `w`.
+fn head_file(
+    publication: &Publication<'_>,
+    shared: &Shared<'_>,
+    verdict: &CoinVerdict,
+    coin: &Coin,
+    encoder_id: Option<String>,
+    (_, features_id): &(Recipe, String),
+) -> HeadFile {
+    let head = &verdict.head;
+    let names = &publication.outcome.feature_names;
+    let varies = |i: usize| shared.deviation[i] > 0.0;
+    let weights: Vec<f64> =
+        head.weights.iter().enumerate().map(|(i, &w)| if varies(i) { w } else { 0.0 }).collect();
+    let scale: Vec<f64> = shared.deviation.iter().map(|&s| if s > 0.0 { s } else { 1.0 }).collect();
+    let intercept = -(0..weights.len()).map(|i| weights[i] * head.mean[i] / scale[i]).sum::<f64>();
+    let (codes, own) = match encoder_id {
+        Some(_) => split(&weights, &shared.loadings),
+        None => (Vec::new(), weights),
+    };
+    let columns = (0..codes.len()).map(|k| format!("code_{k}")).chain(names.iter().cloned());
+    HeadFile {
+        kind: "ridge".to_owned(),
+        symbol: (&coin.symbol).into(),
+        bar: publication.settings.timeframe.to_string(),
+        label: recipe::label(publication),
+        columns: columns.collect(),
+        encoder_id,
+        features_id: features_id.clone(),
+        calibration: calibration(publication),
+        decision_threshold_bps: threshold_bps(publication, shared, verdict, coin),
+        arrays: BTreeMap::from([
+            ("weights".to_owned(), codes.into_iter().chain(own).collect()),
+            ("scale".to_owned(), scale),
+            ("mean".to_owned(), head.mean.clone()),
+            ("intercept".to_owned(), vec![intercept]),
+        ]),
+        metadata: metadata(publication, verdict, coin),
+    }
+}
+
+/// `edge_bps = score · bps_per_unit · σ`, σ the causal EWMA volatility of a bar as a fraction; a raw
+/// label needs no σ.
+fn calibration(publication: &Publication<'_>) -> Calibration {
+    let label = &publication.settings.label;
+    let scaled = label.kind != LabelKind::Raw;
+    let root = if scaled { (label.horizon_bars as f64).sqrt() } else { 1.0 };
+    Calibration {
+        kind: "linear".to_owned(),
+        parameters: BTreeMap::from([
+            ("bps_per_unit".to_owned(), 1e4 * root),
+            ("sigma_power".to_owned(), f64::from(u8::from(scaled))),
+            ("sigma_half_life_bars".to_owned(), label.sigma_half_life_bars),
+        ]),
+    }
+}
+
+/// The final fold's multiple of today's round trip at mean volatility: both sides, the hedge's
+/// sides where there is one, and funding over the horizon.
+fn threshold_bps(
+    publication: &Publication<'_>,
+    shared: &Shared<'_>,
+    verdict: &CoinVerdict,
+    coin: &Coin,
+) -> f64 {
+    let settings = publication.settings;
+    let hold_ms = settings.label.horizon_bars as i64 * settings.timeframe.ms();
+    let funding = match coin.symbol.market() {
+        Market::Perp => settings.trading.funding_bps_per_8h,
+        Market::Spot => 0.0,
+    };
+    let own = coin.costs.round_trip_bps(settings.costs.reference_order_usd, 1.0, hold_ms, funding);
+    let hedge = if verdict.hedged { 2.0 * shared.hedge_side_bps } else { 0.0 };
+    policy(publication).0 * (own + hedge)
+}
+
+/// The policy that the final fold's validation chose: entry multiple and exit band.
+fn policy(publication: &Publication<'_>) -> (f64, f64) {
+    publication.outcome.verdicts.thresholds.last().map_or((1.0, 0.0), |t| (t.multiple, t.exit_band))
+}
+
+/// `long_short` where the market can be sold short, else `long`.
+pub(super) fn sides(market: Market) -> &'static str {
+    match market {
+        Market::Perp => "long_short",
+        Market::Spot => "long",
+    }
+}
+
+fn metadata(publication: &Publication<'_>, verdict: &CoinVerdict, coin: &Coin) -> BTreeMap<String, String> {
+    let settings = publication.settings;
+    let head = &verdict.head;
+    let (multiple, exit_band) = policy(publication);
+    let texts = [
+        ("book", if verdict.hedged { "hedged" } else { "outright" }.to_owned()),
+        ("sides", sides(coin.symbol.market()).to_owned()),
+        ("entry_cost_multiple", multiple.to_string()),
+        ("exit_band", exit_band.to_string()),
+        (POSITION_SIZE, position_size(settings, &coin.costs).to_string()),
+        ("horizon_bars", settings.label.horizon_bars.to_string()),
+        ("entry_lag_bars", settings.label.entry_lag_bars.to_string()),
+        ("reference_order_usd", settings.costs.reference_order_usd.to_string()),
+        ("lambda", head.lambda.to_string()),
+        ("tau", head.tau.map_or("inf".to_owned(), |t| t.to_string())),
+        ("slope", head.slope.to_string()),
+        ("survival", head.survival.to_string()),
+        ("train_rows", head.rows.to_string()),
+    ];
+    texts.into_iter().map(|(key, text)| (key.to_owned(), text)).collect()
+}
+
+/// Rows of the aligned series by use: the final fit, its inner validation, the test folds.
+fn rows(publication: &Publication<'_>, coin: &Coin) -> BTreeMap<String, RowRange> {
+    let plan = &publication.outcome.plan;
+    let bar = publication.settings.timeframe.ms();
+    let row =
+        |at: UtcMs| (at.0 - coin.start().0 + bar - 1).div_euclid(bar).clamp(0, coin.len() as i64) as u64;
+    let span = |from: UtcMs, until: UtcMs| RowRange { from: row(from), until: row(until) };
+    let mut rows = BTreeMap::from([("test".to_owned(), span(plan.test_start, plan.test_end))]);
+    if let Some(fold) = plan.folds.last() {
+        rows.insert("train".to_owned(), span(coin.start(), fold.train_end));
+        rows.insert("validation".to_owned(), span(fold.validation_start, fold.train_end));
+    }
+    rows
+}

@@ -1,0 +1,180 @@
+//! From an [`Outcome`] to the store, in the order of the file contracts: encoder kept, model folders
+//! with their manifests, encoder in force, champion pointers, promotions log, feature bank, and the
+//! roster last.
+//!
+//! What lives here: what is written, and when. What does not: any figure (`engine` made them all)
+//! and how a file is kept (`huracan-store`). Every time inside comes from the data, so equal inputs
+//! give equal bytes, and a publication that was cut off is finished by repeating it.
+
+mod bank;
+mod champions;
+mod costs;
+mod encoder;
+mod head;
+mod metrics;
+mod recipe;
+mod report;
+mod roster;
+
+pub use report::{RunFacts, report_data};
+
+use crate::engine::survey::Failed;
+use crate::engine::verdicts::CoinVerdict;
+use crate::engine::{Observer, Outcome};
+use crate::pool::{Fenced, Interrupted, run_ordered};
+use crate::settings::Settings;
+use huracan_core::words::UtcMs;
+use huracan_store::formats::encoder::EncoderFile;
+use huracan_store::formats::roster::Roster;
+use huracan_store::models::{self, ModelArtifacts, ModelFolder, WrittenModel};
+use huracan_store::{Store, StoreError};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Names a run in everything it writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// `{DATE}T{HHMMSS}Z-{8 hex}`.
+    pub run_id: String,
+    /// SHA-256 of the effective configuration.
+    pub config_id: String,
+    /// Version of the program.
+    pub code_version: String,
+}
+
+/// What is published, and where.
+pub struct Publication<'a> {
+    /// Where to.
+    pub store: &'a dyn Store,
+    /// The run's settings.
+    pub settings: &'a Settings,
+    /// What the run found out.
+    pub outcome: &'a Outcome,
+    /// The run's names.
+    pub stamp: &'a Stamp,
+    /// Worker threads.
+    pub workers: usize,
+    /// Raised to stop; looked at until the first pointer moves.
+    pub stop: &'a AtomicBool,
+    /// Who watches.
+    pub observer: &'a dyn Observer,
+}
+
+/// What became of a publication.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The roster as written.
+    pub roster: Roster,
+    /// The encoder in force, where a head of this run needs one.
+    pub encoder: Option<EncoderFile>,
+    /// Pointers that moved to a model of this run.
+    pub champions_moved: usize,
+    /// Champions that kept their place against a candidate of this run.
+    pub champions_kept: usize,
+    /// Coins whose model could not be written.
+    pub failed: Vec<Failed>,
+}
+
+/// Why nothing more was published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// Stopped on request, before any pointer moved.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A model of this run, written and verified.
+pub(crate) struct Candidate<'a> {
+    verdict: &'a CoinVerdict,
+    artifacts: ModelArtifacts,
+    written: WrittenModel,
+}
+
+impl Publication<'_> {
+    /// End of the run's data: the time of everything that is written.
+    pub(crate) fn until(&self) -> UtcMs {
+        self.outcome.survey.until
+    }
+
+    /// When what is published now is too old.
+    pub(crate) fn expires_at(&self) -> UtcMs {
+        UtcMs(self.until().0 + (self.settings.model_ttl_days * UtcMs::DAY as f64) as i64)
+    }
+}
+
+/// Publishes a run.
+///
+/// A coin whose model breaks a rule of its format becomes `failed`; the others go on. After an error
+/// or a crash, repeating the call ends in the same bytes as if there had been none.
+///
+/// # Errors
+/// [`PublishError::Interrupted`] before the first pointer has moved, or what the store refuses.
+pub fn publish(publication: &Publication<'_>) -> Result<Published, PublishError> {
+    let encoder = encoder::encoder_file(publication)?;
+    if let Some(encoder) = &encoder {
+        huracan_store::encoder::keep(publication.store, encoder)?;
+    }
+    let (candidates, failed) = write_models(publication, encoder.as_ref())?;
+    if publication.stop.load(Ordering::Relaxed) {
+        return Err(Interrupted.into());
+    }
+    if let Some(encoder) = &encoder {
+        huracan_store::encoder::publish(publication.store, encoder)?;
+    }
+    let standings = champions::settle(publication, &candidates)?;
+    bank::publish(publication, &candidates)?;
+    let roster = roster::publish(publication, &candidates, &standings, &failed)?;
+    publication.observer.stage_finished("publish");
+    Ok(Published {
+        champions_moved: standings.iter().filter(|s| s.moved).count(),
+        champions_kept: standings.iter().filter(|s| !s.is_candidate).count(),
+        roster,
+        encoder,
+        failed,
+    })
+}
+
+/// Writes every coin's folder, in parallel; no pointer knows of them yet.
+fn write_models<'a>(
+    publication: &Publication<'a>,
+    encoder: Option<&EncoderFile>,
+) -> Result<(Vec<Candidate<'a>>, Vec<Failed>), PublishError> {
+    let verdicts = &publication.outcome.verdicts.coins;
+    let shared = head::Shared::new(publication, encoder);
+    let (mut candidates, mut failed) = (Vec::with_capacity(verdicts.len()), Vec::new());
+    let mut broken: Option<StoreError> = None;
+    publication.observer.stage_started("publish", verdicts.len());
+    type Written = Result<(ModelArtifacts, WrittenModel), StoreError>;
+    run_ordered(
+        publication.workers,
+        verdicts.len(),
+        publication.stop,
+        |n| -> Written {
+            let (artifacts, lineage) = head::artifacts(publication, &shared, &verdicts[n])?;
+            let folder = ModelFolder::Baseline(publication.until());
+            let written = models::write_model_folder(publication.store, folder, &artifacts, &lineage)?;
+            Ok((artifacts, written))
+        },
+        |n, result: Fenced<Written>| {
+            let verdict = &verdicts[n];
+            let symbol = publication.outcome.survey.coins[verdict.index].symbol.to_string();
+            publication.observer.stage_advanced("publish", n + 1, &symbol);
+            let fail = |error: String| failed.push(Failed { symbol, step: "publish", error });
+            match result {
+                Ok(Ok((artifacts, written))) => candidates.push(Candidate { verdict, artifacts, written }),
+                Ok(Err(error @ StoreError::Refused { .. })) => fail(error.to_string()),
+                Ok(Err(error)) => broken = broken.take().or(Some(error)),
+                Err(panic) => fail(panic),
+            }
+        },
+    )?;
+    match broken {
+        Some(error) => Err(error.into()),
+        None => Ok((candidates, failed)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,325 @@
+//! One small run, published in many ways.
+
+use super::*;
+use crate::engine::{Engine, Silent, run};
+use crate::scratch::Scratch;
+use crate::settings::{BookChoice, EncoderSettings, TradingSettings, Universe};
+use crate::source::SynthSource;
+use huracan_core::words::{Seed, Symbol};
+use huracan_core::{costs as core_costs, labels, synth, trial};
+use huracan_store::champions::{self as pointers, Nomination};
+use huracan_store::formats::champion::PromotedBy;
+use huracan_store::formats::promotion::EventKind;
+use huracan_store::{MemoryStore, PutMode, StorePath, promotions, roster as rosters, verify};
+use std::sync::OnceLock;
+
+const RUN_ID: &str = "20250425T000000Z-00000001";
+
+fn settings() -> Settings {
+    Settings {
+        timeframe: huracan_core::words::Timeframe::H1,
+        market: huracan_core::words::Market::Perp,
+        until: None,
+        universe: Universe::All,
+        gates: Default::default(),
+        label: labels::LabelSpec {
+            kind: labels::LabelKind::Relative,
+            horizon_bars: 24,
+            entry_lag_bars: 1,
+            sigma_half_life_bars: 72.0,
+            clip: 6.0,
+        },
+        research_horizons_bars: Vec::new(),
+        walk: trial::plan::WalkForward { folds: 3, fold_days: 30.0, embargo_days: 5.0, inner_days: 30.0 },
+        fold_train_days_min: 30.0,
+        encoder: EncoderSettings { enabled: true, components: vec![5] },
+        lambdas: vec![1.0, 30.0],
+        taus: vec![3.0],
+        own_log_odds_min: 3.0,
+        fees: Default::default(),
+        costs: core_costs::CostOptions::default(),
+        trading: TradingSettings {
+            entry_cost_multiples: vec![0.5, 1.0],
+            exit_bands: vec![0.3],
+            day_sigma_target_pct: 2.0,
+            book: BookChoice::Auto,
+            funding_bps_per_8h: 1.0,
+        },
+        trade_gates: Default::default(),
+        champion: Default::default(),
+        placebos: 2,
+        placebo_run: None,
+        model_ttl_days: 7.0,
+        seed: Seed(1),
+    }
+}
+
+/// The run, made once.
+fn outcome() -> &'static Outcome {
+    static OUTCOME: OnceLock<Outcome> = OnceLock::new();
+    OUTCOME.get_or_init(|| {
+        let spec = synth::MarketSpec {
+            coins: 9,
+            days: 175,
+            planted_shared: 4,
+            planted_private: 2,
+            stablecoins: 1,
+            dirty: 0,
+            late_listings: 0,
+            thin: 0,
+            outages: 0,
+            ..synth::MarketSpec::default()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let scratch = Scratch::open(&dir.path().join("scratch")).unwrap();
+        let engine = Engine {
+            settings: &settings(),
+            workers: 2,
+            now: UtcMs(i64::MAX / 2),
+            stop: &AtomicBool::new(false),
+            scratch: &scratch,
+            observer: &Silent,
+        };
+        run(&engine, &SynthSource::new(&spec), 0).unwrap()
+    })
+}
+
+fn stamp() -> Stamp {
+    Stamp { run_id: RUN_ID.to_owned(), config_id: "ab".repeat(32), code_version: "0.1.0".to_owned() }
+}
+
+fn publish_into(store: &dyn Store) -> Result<Published, PublishError> {
+    let (settings, stamp, stop) = (settings(), stamp(), AtomicBool::new(false));
+    publish(&Publication {
+        store,
+        settings: &settings,
+        outcome: outcome(),
+        stamp: &stamp,
+        workers: 2,
+        stop: &stop,
+        observer: &Silent,
+    })
+}
+
+fn content(store: &MemoryStore) -> Vec<(String, Vec<u8>)> {
+    let paths = store.list(None).unwrap();
+    let read = |path: &StorePath| store.get(path).unwrap().unwrap().bytes;
+    paths.iter().map(|entry| (entry.path.to_string(), read(&entry.path))).collect()
+}
+
+fn models_of(store: &MemoryStore) -> Vec<models::Model> {
+    let (roster, _) = rosters::read(store).unwrap().unwrap();
+    let path = |line: &huracan_store::formats::roster::RosterLine| StorePath::new(line.model_path.clone());
+    roster.symbols.iter().map(|line| models::read_model(store, &path(line).unwrap()).unwrap()).collect()
+}
+
+#[test]
+fn every_coin_is_published_once_verifies_and_repeats_to_the_byte() {
+    let store = MemoryStore::default();
+    let published = publish_into(&store).unwrap();
+    let survey = &outcome().survey;
+    let total = survey.coins.len() + survey.skipped.len() + survey.failed.len();
+    assert_eq!(published.roster.total_symbols as usize, total);
+    assert_eq!(published.champions_moved, published.roster.symbols.len());
+    assert!(published.roster.symbols.len() >= 7 && published.failed.is_empty());
+    for line in &published.roster.symbols {
+        let report = verify::verify_symbol(&store, &line.symbol, None);
+        assert!(report.is_ok(), "{:#?}", report.rows);
+    }
+    let before = content(&store);
+    let again = publish_into(&store).unwrap();
+    assert_eq!((again.champions_moved, again.champions_kept), (0, 0));
+    assert_eq!(content(&store), before);
+}
+
+#[test]
+fn the_stored_head_scores_a_row_as_the_engines_own_weights_do() {
+    let store = MemoryStore::default();
+    publish_into(&store).unwrap();
+    let stage = crate::engine::statistics::Stage::Full.at(outcome().plan.folds.len() - 1);
+    let deviation = &outcome().pools.stages[stage].deviation;
+    let mut with_codes = 0;
+    for model in models_of(&store) {
+        let head = &model.artifacts.head;
+        let verdict = outcome().verdicts.coins.iter().find(|v| {
+            let symbol: &Symbol = &outcome().survey.coins[v.index].symbol;
+            *symbol == head.symbol.0
+        });
+        let own = &verdict.unwrap().head;
+        let p = own.weights.len();
+        let z: Vec<f64> = (0..p).map(|i| ((i * 37 % 11) as f64 - 5.0) / 3.0).collect();
+        let expected: f64 = (0..p)
+            .filter(|&i| deviation[i] > 0.0)
+            .map(|i| own.weights[i] * (z[i] - own.mean[i]) / deviation[i])
+            .sum();
+
+        let standardised: Vec<f64> = z.iter().zip(&head.arrays["scale"]).map(|(z, s)| z / s).collect();
+        let mut row = Vec::new();
+        if let Some(id) = &head.encoder_id {
+            with_codes += 1;
+            let encoder = huracan_store::encoder::load(&store, id).unwrap();
+            assert_eq!(encoder.card.meaning.scale, head.arrays["scale"]);
+            let components = &encoder.tensors["components"].data;
+            let code = |c: &[f64]| c.iter().zip(&standardised).map(|(c, z)| c * z).sum::<f64>();
+            row.extend(components.chunks_exact(p).map(code));
+        }
+        row.extend(&standardised);
+        assert_eq!(row.len(), head.columns.len());
+        let weights = &head.arrays["weights"];
+        let found = weights.iter().zip(&row).map(|(w, x)| w * x).sum::<f64>() + head.arrays["intercept"][0];
+        assert!((found - expected).abs() < 1e-9 * (1.0 + expected.abs()), "{found} {expected}");
+    }
+    let expected = outcome().verdicts.coins.iter().filter(|v| v.lane == crate::engine::lanes::SHARED).count();
+    assert_eq!(with_codes, expected);
+}
+
+#[test]
+fn figures_of_the_files_are_those_of_the_verdicts() {
+    let store = MemoryStore::default();
+    publish_into(&store).unwrap();
+    for model in models_of(&store) {
+        let metrics = &model.artifacts.metrics;
+        let daily = metrics.daily.as_ref().unwrap();
+        assert!((daily.net_bps.iter().sum::<f64>() / 100.0 - metrics.net_pnl_pct).abs() < 1e-6);
+        assert_eq!(daily.first_day, outcome().plan.test_start.date());
+        assert_eq!(metrics.windows.len(), 3);
+        let trades: u64 = metrics.windows.iter().map(|w| w.trades).sum();
+        assert_eq!(trades, metrics.sample_size);
+        if let Some(used) = &metrics.costs_used {
+            let p = &used.round_trip;
+            let parts = p.fee_bps + p.spread_bps + p.slippage_bps + p.funding_bps + p.remainder_bps.unwrap();
+            assert!((parts - used.total_bps).abs() < 1e-9);
+        }
+        assert!(model.artifacts.head.decision_threshold_bps > 0.0);
+    }
+}
+
+/// Publishes champions of a day before whose record is shifted by `shift_bps` a day, with a little
+/// noise of its own.
+fn predecessors(store: &MemoryStore, shift_bps: f64) {
+    let made = MemoryStore::default();
+    publish_into(&made).unwrap();
+    let until = UtcMs(outcome().survey.until.0 - UtcMs::DAY);
+    if let Some(encoder) = huracan_store::encoder::in_force(&made).unwrap() {
+        huracan_store::encoder::publish(store, &encoder).unwrap();
+    }
+    for (n, model) in models_of(&made).into_iter().enumerate() {
+        let mut artifacts = model.artifacts;
+        let daily = artifacts.metrics.daily.as_mut().unwrap();
+        for (day, net) in daily.net_bps.iter_mut().enumerate() {
+            let noise = Seed(n as u64).child("noise", day as u64).0 as f64 / u64::MAX as f64 - 0.5;
+            *net += shift_bps + noise;
+        }
+        artifacts.metrics.trade_ok = false;
+        let folder = ModelFolder::Baseline(until);
+        let written = models::write_model_folder(store, folder, &artifacts, &model.manifest.lineage).unwrap();
+        let nomination = Nomination {
+            model_path: written.path,
+            trade_ok: false,
+            promoted_by: PromotedBy::Engine,
+            at: until,
+            expires_at: UtcMs(until.0 + 7 * UtcMs::DAY),
+        };
+        pointers::point(store, &nomination, None).unwrap();
+    }
+}
+
+fn events(store: &MemoryStore) -> Vec<(EventKind, String)> {
+    let log = promotions::read(store).unwrap();
+    log.iter().map(|line| (line.event.event, line.event.promotion_reason.clone())).collect()
+}
+
+#[test]
+fn better_candidates_take_over_and_a_repeated_publication_decides_the_same() {
+    let store = MemoryStore::default();
+    predecessors(&store, -100.0);
+    let published = publish_into(&store).unwrap();
+    assert_eq!(published.champions_kept, 0);
+    let told = events(&store);
+    assert_eq!(told.len(), published.roster.symbols.len());
+    for (kind, reason) in &told {
+        assert_eq!(
+            (*kind, reason.as_str()),
+            (EventKind::EngineUpdate, "better on the same bars, significantly")
+        );
+    }
+    let (champion, _) = pointers::read(&store, &published.roster.symbols[0].symbol).unwrap().unwrap();
+    assert_eq!(champion.revision, 2);
+    assert!(champion.previous.is_some());
+
+    // As if the process had died between the pointers and the log, or right before the roster.
+    let before = content(&store);
+    for lost in ["champions/promotions.jsonl", "champions/roster.json", "meta/feature_bank.json"] {
+        store.delete(&StorePath::new(lost).unwrap()).unwrap();
+    }
+    publish_into(&store).unwrap();
+    assert_eq!(content(&store), before);
+}
+
+#[test]
+fn candidates_that_are_no_better_leave_the_champions_in_force_and_are_logged() {
+    let store = MemoryStore::default();
+    predecessors(&store, 100.0);
+    let published = publish_into(&store).unwrap();
+    assert_eq!((published.champions_moved, published.champions_kept), (0, published.roster.symbols.len()));
+    for line in &published.roster.symbols {
+        assert!(!line.trade_ok && line.model_path.contains("baseline_"));
+        let (champion, _) = pointers::read(&store, &line.symbol).unwrap().unwrap();
+        assert_eq!(champion.revision, 1);
+        assert!(line.trade_ok_reasons.iter().any(|gate| gate.gate == "model_days_left" && gate.passed));
+    }
+    assert!(events(&store).iter().all(|(kind, _)| *kind == EventKind::Reject));
+    let log = promotions::read(&store).unwrap();
+    assert!(log[0].event.rule_values.contains_key("net_gain_pct_min"));
+    let before = content(&store);
+    publish_into(&store).unwrap();
+    assert_eq!(content(&store), before);
+}
+
+#[test]
+fn a_champion_that_does_not_verify_is_replaced_with_a_reason() {
+    let store = MemoryStore::default();
+    predecessors(&store, 100.0);
+    let symbol = huracan_store::champions::list(&store).unwrap().remove(0);
+    let (champion, _) = pointers::read(&store, &symbol).unwrap().unwrap();
+    let file = StorePath::new(format!("{}/metrics.json", champion.model_path)).unwrap();
+    store.put(&file, b"{}", PutMode::Overwrite).unwrap();
+    let published = publish_into(&store).unwrap();
+    assert_eq!(published.champions_moved, 1);
+    let log = promotions::read(&store).unwrap();
+    let line = log.iter().find(|line| line.event.symbol.0 == symbol).unwrap();
+    assert_eq!(line.event.event, EventKind::EngineUpdate);
+    assert!(line.event.promotion_reason.contains("does not verify"), "{}", line.event.promotion_reason);
+}
+
+#[test]
+fn a_raised_stop_leaves_no_pointer_behind() {
+    let store = MemoryStore::default();
+    let (settings, stamp, stop) = (settings(), stamp(), AtomicBool::new(true));
+    let publication = Publication {
+        store: &store,
+        settings: &settings,
+        outcome: outcome(),
+        stamp: &stamp,
+        workers: 2,
+        stop: &stop,
+        observer: &Silent,
+    };
+    assert!(matches!(publish(&publication), Err(PublishError::Interrupted(_))));
+    assert!(content(&store).iter().all(|(path, _)| !path.starts_with("champions/")));
+}
+
+#[test]
+fn the_report_is_filled() {
+    let store = MemoryStore::default();
+    let published = publish_into(&store).unwrap();
+    let facts = RunFacts { run_id: RUN_ID.to_owned(), ..RunFacts::default() };
+    let data = report_data(&settings(), outcome(), &published.roster, published.encoder.as_ref(), &facts);
+    assert_eq!(data.roster.len(), published.roster.symbols.len());
+    assert_eq!(data.folds.len(), 3);
+    let days = outcome().verdicts.universe_daily_net_bps.len();
+    assert_eq!(data.universe.as_ref().unwrap().net.pct.len(), days);
+    assert!(data.roster.iter().all(|row| row.equity.pct.len() == days && !row.reasons.is_empty()));
+    let page = crate::report::render(&data);
+    assert!(page.contains(RUN_ID) && page.contains("BTCUSDT.P"));
+}

@@ -1,0 +1,191 @@
+//! `huracan train`: a folder of candles, a run, a summary.
+
+use super::{Drawn, Session, now, settings};
+use crate::cli::symbols;
+use crate::cli::train::{Findings, HorizonIc, PlaceboShare, RunSummary, TrainRequest};
+use crate::config::{EngineConfig, Loaded, show};
+use crate::failure::Failure;
+use huracan_core::words::{Market, Symbol};
+use huracan_store::formats::roster::Roster;
+use huracan_store::formats::run::RunSource;
+use huracan_store::{LocalStore, StoreError};
+use huracan_train::engine::verdicts::sharing_counts;
+use huracan_train::pipeline::{self, Ending, Finished, Job};
+use huracan_train::settings::{Settings, Universe};
+use huracan_train::source::{CandleSource, Entry, FolderSource};
+use std::path::Path;
+use std::time::Instant;
+
+/// Below the store, with a leading dot as everything that is not the store's content.
+const SCRATCH: &str = ".scratch";
+
+/// One run of the Engine.
+///
+/// # Errors
+/// [`Exit::InputData`](crate::failure::Exit::InputData) when no candles can be read,
+/// [`Exit::Store`](crate::failure::Exit::Store) when the store refuses or is held by another run,
+/// [`Exit::Interrupted`](crate::failure::Exit::Interrupted) when a person stopped it.
+pub fn train(request: &TrainRequest, loaded: &Loaded, session: &Session) -> Result<RunSummary, Failure> {
+    let config = &loaded.config;
+    let source = FolderSource::open(&request.candles, config.bar, Some(config.market))?;
+    let universe = universe(&request.universe, config, source.entries());
+    let settings = settings::settings(config, universe, request.until, request.placebo);
+    let origin = RunSource::Folder { path: request.candles.display().to_string() };
+    run(&request.store, settings, loaded, origin, &source, session)
+}
+
+/// A run on any source.
+pub(super) fn run(
+    store_dir: &Path,
+    settings: Settings,
+    loaded: &Loaded,
+    origin: RunSource,
+    source: &dyn CandleSource,
+    session: &Session,
+) -> Result<RunSummary, Failure> {
+    let began = Instant::now();
+    let store = LocalStore::create(store_dir)?;
+    let drawn = Drawn::new(session.observer.as_ref());
+    let scratch = store.root().join(SCRATCH);
+    let placebo = settings.placebo_run.is_some();
+    let job = Job {
+        settings,
+        config_id: loaded.config.config_id.clone(),
+        config: show::yaml(loaded),
+        code_version: env!("CARGO_PKG_VERSION").to_owned(),
+        origin,
+        store: &store,
+        scratch_dir: &scratch.join("engine"),
+        workers: loaded.config.workers,
+        stop: &session.interrupted,
+        observer: &drawn,
+        clock: &now,
+        host: host(),
+    };
+    let ending = pipeline::run(&job, source);
+    // Only when it is empty: another run may just have claimed the store.
+    let _ = std::fs::remove_dir(&scratch);
+    let mut summary = match ending? {
+        Ending::UpToDate { run_id, roster } => up_to_date(&run_id, &roster),
+        Ending::Ran(finished) => summary(&finished, store_dir, placebo),
+    };
+    summary.config_id = loaded.config.config_id.clone();
+    summary.store = store_dir.to_owned();
+    summary.seconds = began.elapsed().as_secs_f64();
+    Ok(summary)
+}
+
+/// The coins that were asked for. A spot name of which only the perpetual is there means that one.
+fn universe(wanted: &symbols::Universe, config: &EngineConfig, entries: &[Entry]) -> Universe {
+    match wanted {
+        symbols::Universe::Staged => {
+            Universe::Staged { start: config.start_with_symbols, target: config.target_symbols }
+        }
+        symbols::Universe::All => Universe::All,
+        symbols::Universe::Top(n) => Universe::Top(*n),
+        symbols::Universe::Named(names) => {
+            let there = |symbol: &Symbol| entries.iter().any(|e| matches!(e, Entry::Coin(s) if s == symbol));
+            let meant = |symbol: &Symbol| {
+                let perp = Symbol::parse(symbol.pair(), Market::Perp).ok().filter(&there);
+                match perp {
+                    Some(perp) if symbol.market() == Market::Spot && !there(symbol) => perp,
+                    _ => symbol.clone(),
+                }
+            };
+            let mut symbols: Vec<Symbol> = names.iter().map(meant).collect();
+            symbols.sort();
+            symbols.dedup();
+            Universe::List(symbols)
+        }
+    }
+}
+
+fn host() -> String {
+    let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "this machine".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+fn of_roster(run_id: &str, roster: &Roster) -> RunSummary {
+    RunSummary {
+        run_id: run_id.to_owned(),
+        total: roster.total_symbols as usize,
+        trained: roster.symbols.len(),
+        skipped: roster.skipped.len(),
+        failed: roster.failed.len(),
+        trade_ok: roster.trade_ok_count as usize,
+        encoder_id: roster.symbols.iter().find_map(|line| line.encoder_id.clone()),
+        published: true,
+        ..RunSummary::default()
+    }
+}
+
+fn up_to_date(run_id: &str, roster: &Roster) -> RunSummary {
+    let mut summary = of_roster(run_id, roster);
+    summary.up_to_date = true;
+    summary.notes.push(format!("nothing to do: run {run_id} has these inputs, is complete and verifies"));
+    if roster.run_id != run_id {
+        summary.notes.push(format!("a later run, {}, has written the roster since", roster.run_id));
+    }
+    summary
+}
+
+fn summary(finished: &Finished, store: &Path, placebo: bool) -> RunSummary {
+    let Finished { run_id, outcome, published, report } = finished;
+    let coins = &outcome.verdicts.coins;
+    let share = |passes: fn(&huracan_train::engine::verdicts::CoinVerdict) -> bool| {
+        coins.iter().filter(|c| passes(c)).count() as f64 / coins.len().max(1) as f64
+    };
+    let mut summary = match published {
+        Some(published) => of_roster(run_id, &published.roster),
+        None => RunSummary {
+            run_id: run_id.clone(),
+            total: outcome.survey.coins.len() + outcome.survey.skipped.len() + outcome.survey.failed.len(),
+            trained: coins.len(),
+            skipped: outcome.survey.skipped.len() + outcome.verdicts.headless.len(),
+            failed: outcome.failed.len(),
+            trade_ok: coins.iter().filter(|c| c.trade_ok).count(),
+            ..RunSummary::default()
+        },
+    };
+    summary.placebo = placebo
+        .then(|| PlaceboShare { product_ok: share(|c| c.product_ok), trade_ok: share(|c| c.trade_ok) });
+    summary.encoder_id =
+        published.as_ref().and_then(|p| p.encoder.as_ref()).map(|e| e.card.encoder_id.clone());
+    summary.findings = Some(findings(finished));
+    summary.report = report.as_ref().map(|path| store.join(path.as_str()));
+    summary
+}
+
+fn findings(finished: &Finished) -> Findings {
+    let verdicts = &finished.outcome.verdicts;
+    let (helped, hurt, undecided) = sharing_counts(&verdicts.coins);
+    Findings {
+        universe_net_pct: verdicts.universe_net_pct,
+        placebo_net_pct: verdicts.placebo_net_pct.clone(),
+        pooled_ics: verdicts
+            .ics
+            .iter()
+            .map(|ic| HorizonIc { horizon_bars: ic.horizon_bars, rank_ic: ic.mean, t: ic.t })
+            .collect(),
+        book_net_bps_per_day: verdicts.book.mean_net_bps,
+        book_gross_bps_per_day: verdicts.book.mean_gross_bps,
+        book_sharpe: verdicts.book.sharpe,
+        book_t: verdicts.book.t,
+        helped,
+        hurt,
+        undecided,
+        champions_moved: finished.published.as_ref().map_or(0, |p| p.champions_moved),
+        champions_kept: finished.published.as_ref().map_or(0, |p| p.champions_kept),
+    }
+}
+
+/// Opens a store that must be there.
+///
+/// # Errors
+/// When there is no such folder.
+pub(super) fn open(store: &Path) -> Result<LocalStore, StoreError> {
+    LocalStore::open(store)
+}
