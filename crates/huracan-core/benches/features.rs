@@ -3,54 +3,15 @@
 //!
 //! `cargo bench -p huracan-core --bench features`; the budget is 8 ns on average, rows included.
 
+mod walk;
+
 use criterion::{Criterion, Throughput};
 use huracan_core::features::{ContextSums, FEATURES, Family, MarketContext, matrix, rows};
 use huracan_core::series::Series;
-use huracan_core::words::{Market, Seed, Symbol, Timeframe, UtcMs};
-use rand::RngExt;
+use huracan_core::words::Timeframe;
 use std::hint::black_box;
 use std::time::Instant;
-
-/// As many hourly bars as ten months have.
-const BARS: usize = 6_800;
-const START: UtcMs = UtcMs(1_735_689_600_000);
-
-/// A random walk with every column a source can carry.
-fn walk(seed: u64) -> Series {
-    let mut rng = Seed(seed).child("bench", 0).rng();
-    let mut column = |scale: f64| (0..BARS).map(|_| scale * rng.random::<f64>()).collect::<Vec<f64>>();
-    let (steps, up, down, volume, share) =
-        (column(0.02), column(0.004), column(0.004), column(1e6), column(1.0));
-    let close: Vec<f64> = steps
-        .iter()
-        .scan(100.0, |p, s| {
-            *p *= (s - 0.01).exp();
-            Some(*p)
-        })
-        .collect();
-    let open: Vec<f64> = (0..BARS).map(|i| if i == 0 { 100.0 } else { close[i - 1] }).collect();
-    let edge = |i: usize, pick: fn(f64, f64) -> f64| pick(open[i], close[i]);
-    Series {
-        symbol: Symbol::parse(&format!("WALK{seed}USDT"), Market::Spot).expect("a symbol"),
-        timeframe: Timeframe::H1,
-        start: START,
-        high: (0..BARS).map(|i| edge(i, f64::max) * (1.0 + up[i])).collect(),
-        low: (0..BARS).map(|i| edge(i, f64::min) * (1.0 - down[i])).collect(),
-        quote_volume: (0..BARS).map(|i| volume[i] * close[i]).collect(),
-        trades: Some(volume.iter().map(|v| (v / 500.0).ceil()).collect()),
-        taker_buy_base: Some(volume.iter().zip(&share).map(|(v, s)| v * s).collect()),
-        open,
-        close,
-        volume,
-    }
-}
-
-fn market() -> MarketContext {
-    let coins: Vec<Series> = (0..12).map(walk).collect();
-    let mut sums = ContextSums::new(Timeframe::H1, START, BARS);
-    coins.iter().for_each(|coin| sums.add(coin).expect("one grid"));
-    sums.finish(Some(&coins[0]), Some(&coins[1])).expect("one grid")
-}
+use walk::{BARS, START, market, walk};
 
 /// Best of `times` runs in nanoseconds per bar.
 #[allow(clippy::disallowed_methods, reason = "a bench measures")]

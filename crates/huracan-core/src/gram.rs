@@ -40,7 +40,8 @@ impl Gram {
         self.xx[(self.p(), self.p())]
     }
 
-    /// Adds rows: `a` is n × (p+1) with a last column of ones, `y` is n × q, all finite.
+    /// Adds rows: `a` is n × (p+1) with a last column of ones, `y` is n × q, all finite. A row of
+    /// both, its one included, times √w counts as w rows.
     pub fn add_rows(&mut self, a: MatRef<'_, f64>, y: MatRef<'_, f64>) {
         if a.nrows() == 0 {
             return;

@@ -1,11 +1,12 @@
 //! Every statistic against the value a trusted Python library gives for the same generated input.
 //!
-//! Inputs are `fixtures/stats_*.csv` (numpy PCG64 draws, no market data) with every digit; expected
-//! values come from numpy 2.4, scipy 1.17, statsmodels 0.15, scikit-learn 1.9, arch 8.0 and bidask
-//! 2.1 on exactly these inputs.
+//! Inputs are `fixtures/stats_*.csv` and `fixtures/reference_candles.csv` (numpy PCG64 draws, no
+//! market data) with every digit; expected values come from numpy 2.4, scipy 1.17, statsmodels 0.15,
+//! scikit-learn 1.9, arch 8.0 and bidask 2.1 on exactly these inputs.
 
 use faer::Mat;
 use huracan_core::costs::spread;
+use huracan_core::series::{Profile, Series};
 use huracan_core::stats::association::{kendall, spearman};
 use huracan_core::stats::autocorrelation::{autocorrelations, ljung_box};
 use huracan_core::stats::bootstrap::circular_block_means;
@@ -31,7 +32,7 @@ use huracan_core::stats::sharpe::{
 };
 use huracan_core::stats::splits::{backtest_paths, combinatorial_purged_splits};
 use huracan_core::stats::theil_sen::theil_sen;
-use huracan_core::words::Seed;
+use huracan_core::words::{Market, Seed, Symbol, Timeframe, UtcMs};
 
 /// The columns of a fixture whose cells are all numbers; the header is skipped.
 fn columns(csv: &str) -> Vec<Vec<f64>> {
@@ -445,9 +446,10 @@ fn partial_least_squares_logistic_and_recursive() {
 
 type Columns<'a> = (&'a [f64], &'a [f64], &'a [f64], &'a [f64]);
 
-fn candles(symbol: &str) -> [Vec<f64>; 4] {
-    let mut found: [Vec<f64>; 4] = Default::default();
-    let rows = include_str!("fixtures/stats_candles.csv").lines().filter(|line| line.starts_with(symbol));
+/// Open, high, low, close and base volume.
+fn candles(symbol: &str) -> [Vec<f64>; 5] {
+    let mut found: [Vec<f64>; 5] = Default::default();
+    let rows = include_str!("fixtures/reference_candles.csv").lines().filter(|line| line.starts_with(symbol));
     for row in rows {
         for (column, cell) in found.iter_mut().zip(row.split(',').skip(1)) {
             column.push(cell.parse().unwrap());
@@ -516,7 +518,7 @@ fn spread_estimators() {
     ];
     for e in expected {
         let columns = candles(e.symbol);
-        let [open, high, low, close_] = columns.each_ref().map(Vec::as_slice);
+        let [open, high, low, close_, _] = columns.each_ref().map(Vec::as_slice);
         let all: Columns<'_> = (open, high, low, close_);
         let cut =
             |from: usize, to: usize| (&all.0[from..to], &all.1[from..to], &all.2[from..to], &all.3[from..to]);
@@ -537,5 +539,28 @@ fn spread_estimators() {
         close(spread::corwin_schultz(high, low).unwrap(), e.corwin_schultz, 1e-9);
         close(spread::roll(close_).unwrap(), e.roll, 1e-9);
         close(spread::share_open_is_previous_close(open, close_).unwrap(), e.open_is_previous_close, 1e-12);
+    }
+}
+
+#[test]
+fn share_of_flat_bars() {
+    for (symbol, expected) in
+        [("AAAUSDT", 0.0025), ("BBBUSDT", 0.33416666666666667), ("CCCUSDT", 0.0008333333333333334)]
+    {
+        let [open, high, low, close_, volume] = candles(symbol);
+        let series = Series {
+            symbol: Symbol::parse(symbol, Market::Spot).unwrap(),
+            timeframe: Timeframe::M1,
+            start: UtcMs(1_735_689_600_000),
+            quote_volume: close_.iter().zip(&volume).map(|(c, v)| c * v).collect(),
+            trades: None,
+            taker_buy_base: None,
+            close: close_,
+            open,
+            high,
+            low,
+            volume,
+        };
+        close(Profile::of(&series, None).flat_share, expected, 1e-12);
     }
 }

@@ -8,4 +8,4 @@ mod pca;
 mod scaler;
 
 pub use pca::{Eigenbasis, Encoder, EncoderKind, SeenData};
-pub use scaler::{Scaler, WINSOR};
+pub use scaler::{Scaler, WINSOR, missing_share_scaled};

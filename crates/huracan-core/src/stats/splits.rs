@@ -16,8 +16,8 @@ pub struct PurgedSplit {
 /// All C(`blocks`, `test_blocks`) splits of rows 0..n, n = `label_end.len()`, in lexicographic
 /// order. Row i's label uses data up to row `label_end[i]` (≥ i, not decreasing).
 ///
-/// A row is dropped from training when its span [i, label_end[i]] touches a test block's
-/// [first, label_end[last] + `embargo`]. `None` when `test_blocks` is not in 1..`blocks` or there
+/// A row is dropped from training when its span `[i, label_end[i]]` touches a test block's
+/// `[first, label_end[last] + embargo]`. `None` when `test_blocks` is not in 1..`blocks` or there
 /// are fewer rows than blocks.
 pub fn combinatorial_purged_splits(
     label_end: &[usize],
