@@ -62,8 +62,6 @@ pub trait CandleSource: Sync {
     /// What the coin at this position is made of: equal fingerprints mean equal bars, or the same
     /// reason for having none. With `until`, rows that start at or after it do not count.
     fn fingerprint(&self, index: usize, until: Option<UtcMs>) -> String;
-    /// One line for people and for the run's record.
-    fn describe(&self) -> String;
 }
 
 /// A folder of candle files as a source.
@@ -139,10 +137,6 @@ impl CandleSource for FolderSource {
         }
         hex(&hash.finalize())
     }
-
-    fn describe(&self) -> String {
-        format!("{} series of candle files", self.entries.len())
-    }
 }
 
 /// The generated market as a source.
@@ -186,14 +180,6 @@ impl CandleSource for SynthSource {
     fn fingerprint(&self, index: usize, _: Option<UtcMs>) -> String {
         hex(&Sha256::digest(format!("{:?} coin {}", self.spec, self.order[index])))
     }
-
-    fn describe(&self) -> String {
-        let s = &self.spec;
-        format!(
-            "generated market, seed {}, {} coins, {} days of {} bars",
-            s.seed.0, s.coins, s.days, s.timeframe
-        )
-    }
 }
 
 /// SHA-256 over the rows that start before `until`, as read, hex.
@@ -236,10 +222,10 @@ mod tests {
         assert_eq!(source.entries().len(), 2);
         assert!(matches!(&source.entries()[0], Entry::Coin(s) if s.to_string() == "AAAUSDT.P"));
         assert!(matches!(&source.entries()[1], Entry::Refused { .. }));
-        let before: Vec<String> = (0..2).map(|i| source.fingerprint(i)).collect();
-        assert_eq!((before[0].clone(), before[1].clone()), (open().fingerprint(0), open().fingerprint(1)));
+        let before: Vec<String> = (0..2).map(|i| source.fingerprint(i, None)).collect();
+        assert_eq!((before[0].clone(), before[1].clone()), (open().fingerprint(0, None), open().fingerprint(1, None)));
         fs::write(dir.path().join("AAAUSDT-1h.csv"), rows(3_600_000) + "\n").unwrap();
-        assert_ne!(open().fingerprint(0), before[0]);
-        assert_eq!(open().fingerprint(1), before[1]);
+        assert_ne!(open().fingerprint(0, None), before[0]);
+        assert_eq!(open().fingerprint(1, None), before[1]);
     }
 }
