@@ -2,8 +2,9 @@
 //!
 //! The first champion needs finite figures and verified artifacts, nothing more. After that a
 //! candidate takes over only when the champion rule says so, judged over all coins at once on the
-//! days both records cover. A repeated publication finds its own pointers moved already: it then
-//! compares with the champion before, so that it decides, and logs, the same as the first time.
+//! days both records cover; against a champion past its age it need only not be significantly worse.
+//! A repeated publication finds its own pointers moved already: it then compares with the champion
+//! before, so that it logs the same as the first time.
 
 use super::{Candidate, Publication, metrics};
 use huracan_core::choose::champion::{Comparison, Record, challenge};
@@ -17,6 +18,9 @@ use huracan_store::formats::promotion::{EventKind, PromotionEvent};
 use huracan_store::models::{self, Model, ModelArtifacts};
 use huracan_store::{Revision, Store, StoreError, StorePath, encoder, promotions};
 use std::collections::BTreeMap;
+
+/// Why a candidate that the rule does not prefer takes over all the same.
+const PAST_ITS_AGE: &str = "the champion is past its age; the candidate is not worse on the common days";
 
 /// The model of one coin that is in force after this run.
 pub(super) struct Standing {
@@ -48,6 +52,19 @@ struct Meeting<'a> {
     candidate: &'a Candidate<'a>,
     pointer: Option<(Champion, Revision)>,
     incumbent: Incumbent,
+}
+
+impl Meeting<'_> {
+    /// Whether the pointer has moved to the candidate already.
+    fn is_own(&self) -> bool {
+        let path = self.candidate.written.path.as_str();
+        self.pointer.as_ref().is_some_and(|(champion, _)| champion.model_path == path)
+    }
+
+    /// Whether the champion that the candidate meets is past its age.
+    fn expired(&self, until: UtcMs) -> bool {
+        self.pointer.as_ref().is_some_and(|(champion, _)| champion.expires_at.0 <= until)
+    }
 }
 
 /// The outcome for one coin: whether the candidate takes over, and what the log says.
@@ -137,10 +154,11 @@ fn decide(publication: &Publication<'_>, meetings: &[Meeting<'_>]) -> Vec<Decisi
         })
         .collect();
     let block = settings.metric_options(settings.seed).mean_block_days;
-    let mut compared =
-        challenge(&pairs, &settings.champion, block, settings.seed.child("champions", 0)).into_iter();
+    let compared = challenge(&pairs, &settings.champion, block, settings.seed.child("champions", 0));
+    let losses = losses(publication, &pairs, block);
     let plain =
         |takes_over: bool, reason: String| Decision { takes_over, reason, rule_values: BTreeMap::new() };
+    let mut compared = compared.into_iter().zip(losses);
     meetings
         .iter()
         .map(|meeting| match &meeting.incumbent {
@@ -153,22 +171,52 @@ fn decide(publication: &Publication<'_>, meetings: &[Meeting<'_>]) -> Vec<Decisi
                 plain(true, format!("the champion before it does not verify: {reason}"))
             }
             Incumbent::Newer(_) => {
-                plain(false, "the champion was judged on later data than this candidate".to_owned())
+                plain(meeting.is_own(), "the champion was judged on later data than this candidate".to_owned())
             }
             Incumbent::Standing(_) => match compared.next() {
-                Some(comparison) => Decision {
-                    takes_over: comparison.replaces,
-                    reason: comparison.reason.to_owned(),
-                    rule_values: rule_values(publication, &comparison),
-                },
+                Some((comparison, loss_q)) => {
+                    let worse = loss_q.is_some_and(|q| q <= settings.champion.false_discovery_rate);
+                    // A run moves a pointer by the rule or because of age: where this one has moved it
+                    // already and the rule did not ask for it, age did. (The new pointer no longer says
+                    // when the old model expired.)
+                    let own = meeting.is_own();
+                    let expired = own || meeting.expired(publication.until());
+                    let (takes_over, reason) = succeeds(&comparison, worse, expired);
+                    Decision {
+                        takes_over: takes_over || own,
+                        reason: reason.to_owned(),
+                        rule_values: rule_values(publication, &comparison, loss_q),
+                    }
+                }
                 None => plain(false, "the comparison is missing".to_owned()),
             },
         })
         .collect()
 }
 
+/// One-sided adjusted p of each candidate's loss: the same test with the sides exchanged.
+fn losses(publication: &Publication<'_>, pairs: &[(Record, Record)], block: f64) -> Vec<Option<f64>> {
+    let settings = publication.settings;
+    let turned: Vec<(Record, Record)> = pairs.iter().map(|(old, new)| (new.clone(), old.clone())).collect();
+    let seed = settings.seed.child("champions", 0);
+    challenge(&turned, &settings.champion, block, seed).into_iter().map(|c| c.q_value).collect()
+}
+
+/// Whether the candidate takes over, and why: by the rule, or from a champion past its age that it
+/// is not significantly worse than. A stale model is no safer for being kept.
+fn succeeds(comparison: &Comparison, worse: bool, expired: bool) -> (bool, &'static str) {
+    if !comparison.replaces && expired && !worse {
+        return (true, PAST_ITS_AGE);
+    }
+    (comparison.replaces, comparison.reason)
+}
+
 /// Every number the rule looked at, and every limit.
-fn rule_values(publication: &Publication<'_>, comparison: &Comparison) -> BTreeMap<String, Option<f64>> {
+fn rule_values(
+    publication: &Publication<'_>,
+    comparison: &Comparison,
+    loss_q: Option<f64>,
+) -> BTreeMap<String, Option<f64>> {
     let rule = &publication.settings.champion;
     let values = [
         ("common_days", Some(comparison.common_days as f64)),
@@ -181,6 +229,7 @@ fn rule_values(publication: &Publication<'_>, comparison: &Comparison) -> BTreeM
         ("drawdown_slack_pct", Some(rule.drawdown_slack_pct)),
         ("pooled_gain_bps", comparison.pooled_gain_bps),
         ("q_value", comparison.q_value),
+        ("loss_q_value", loss_q),
         ("false_discovery_rate", Some(rule.false_discovery_rate)),
     ];
     values.into_iter().map(|(name, value)| (name.to_owned(), value.filter(|v| v.is_finite()))).collect()
@@ -218,8 +267,8 @@ fn point(
     meeting: Meeting<'_>,
     decision: &Decision,
 ) -> Result<Standing, StoreError> {
+    let own = meeting.is_own();
     let Meeting { candidate, pointer, incumbent } = meeting;
-    let own = pointer.as_ref().is_some_and(|(c, _)| c.model_path == candidate.written.path.as_str());
     let seen = pointer.as_ref().map(|(_, revision)| revision);
     let model = match incumbent {
         Incumbent::Newer(model) | Incumbent::Standing(model) if !decision.takes_over && !own => model,

@@ -197,6 +197,11 @@ fn figures_of_the_files_are_those_of_the_verdicts() {
 /// Publishes champions of a day before whose record is shifted by `shift_bps` a day, with a little
 /// noise of its own.
 fn predecessors(store: &MemoryStore, shift_bps: f64) {
+    predecessors_until(store, shift_bps, 7 * UtcMs::DAY);
+}
+
+/// The same, fit for use for `life_ms` from their day on.
+fn predecessors_until(store: &MemoryStore, shift_bps: f64, life_ms: i64) {
     let made = MemoryStore::default();
     publish_into(&made).unwrap();
     let until = UtcMs(outcome().survey.until.0 - UtcMs::DAY);
@@ -218,7 +223,7 @@ fn predecessors(store: &MemoryStore, shift_bps: f64) {
             trade_ok: false,
             promoted_by: PromotedBy::Engine,
             at: until,
-            expires_at: UtcMs(until.0 + 7 * UtcMs::DAY),
+            expires_at: UtcMs(until.0 + life_ms),
         };
         pointers::point(store, &nomination, None).unwrap();
     }
@@ -274,6 +279,38 @@ fn candidates_that_are_no_better_leave_the_champions_in_force_and_are_logged() {
     let before = content(&store);
     publish_into(&store).unwrap();
     assert_eq!(content(&store), before);
+}
+
+#[test]
+fn a_champion_past_its_age_gives_way_to_a_candidate_that_is_not_worse() {
+    let reason = "the champion is past its age; the candidate is not worse on the common days";
+    // Better by a hair, which no rule asks for: only age can decide.
+    let store = MemoryStore::default();
+    predecessors_until(&store, -0.1, UtcMs::DAY);
+    let published = publish_into(&store).unwrap();
+    assert_eq!(published.champions_kept, 0);
+    let expected = (EventKind::EngineUpdate, reason.to_owned());
+    assert!(events(&store).iter().all(|event| *event == expected), "{:?}", events(&store));
+    for line in &published.roster.symbols {
+        let (champion, _) = pointers::read(&store, &line.symbol).unwrap().unwrap();
+        assert!(champion.expires_at.0 > outcome().survey.until);
+    }
+
+    // Repeated, and as if the process had died between the pointers and the log.
+    let before = content(&store);
+    publish_into(&store).unwrap();
+    assert_eq!(content(&store), before);
+    store.delete(&StorePath::new("champions/promotions.jsonl").unwrap()).unwrap();
+    publish_into(&store).unwrap();
+    assert_eq!(content(&store), before);
+
+    // A millisecond younger it stays, and so does an expired one that is really better.
+    for (shift_bps, life_ms) in [(-0.1, UtcMs::DAY + 1), (100.0, UtcMs::DAY)] {
+        let store = MemoryStore::default();
+        predecessors_until(&store, shift_bps, life_ms);
+        assert_eq!(publish_into(&store).unwrap().champions_moved, 0);
+        assert!(events(&store).iter().all(|(kind, _)| *kind == EventKind::Reject));
+    }
 }
 
 #[test]
