@@ -15,9 +15,10 @@ use huracan_store::formats::champion::{Champion, PromotedBy};
 use huracan_store::formats::figures::GateReading;
 use huracan_store::formats::metrics::Metrics;
 use huracan_store::formats::promotion::{EventKind, PromotionEvent};
+use huracan_store::formats::wire::Coin;
 use huracan_store::models::{self, Model, ModelArtifacts};
 use huracan_store::{Revision, Store, StoreError, StorePath, encoder, promotions};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a candidate that the rule does not prefer takes over all the same.
 const PAST_ITS_AGE: &str = "the champion is past its age; the candidate is not worse on the common days";
@@ -74,7 +75,8 @@ struct Decision {
     rule_values: BTreeMap<String, Option<f64>>,
 }
 
-/// Decides for all coins, moves the pointers, then appends to the log; in the candidates' order.
+/// Appends to the log what pointers did without it, decides for all coins, moves the pointers, then
+/// appends the decisions; in the candidates' order.
 ///
 /// # Errors
 /// What the store refuses; `Stale` when somebody else moved a pointer meanwhile.
@@ -84,6 +86,7 @@ pub(super) fn settle(
 ) -> Result<Vec<Standing>, StoreError> {
     let meetings: Vec<Meeting<'_>> =
         candidates.iter().map(|c| meet(publication.store, c)).collect::<Result<_, _>>()?;
+    promotions::append(publication.store, &unlogged(publication.store, &meetings)?)?;
     let decisions = decide(publication, &meetings);
     let (mut standings, mut events) = (Vec::new(), Vec::new());
     for (meeting, decision) in meetings.into_iter().zip(decisions) {
@@ -92,6 +95,61 @@ pub(super) fn settle(
     }
     promotions::append(publication.store, &events)?;
     Ok(standings)
+}
+
+/// A line for every pointer that is not where the log left it: whoever moved it was stopped before
+/// writing the line, or never writes any. What this run has moved itself it logs itself.
+fn unlogged(store: &dyn Store, meetings: &[Meeting<'_>]) -> Result<Vec<PromotionEvent>, StoreError> {
+    let log = promotions::read(store)?;
+    let moves = log.iter().map(|line| &line.event).filter(|event| event.event != EventKind::Reject);
+    let logged: BTreeMap<&Coin, &Option<String>> =
+        moves.map(|event| (&event.symbol, &event.after_model_path)).collect();
+    let own: BTreeSet<&str> = meetings
+        .iter()
+        .filter(|meeting| meeting.is_own())
+        .map(|meeting| meeting.candidate.written.path.as_str())
+        .collect();
+    let mut events = Vec::new();
+    for symbol in champions::list(store)? {
+        let champion = match champions::read(store, &symbol) {
+            Ok(Some((champion, _))) => champion,
+            // No pointer, no move; a coin of this run whose pointer is broken has stopped it before.
+            Ok(None) | Err(StoreError::Corrupt { .. }) => continue,
+            Err(error) => return Err(error),
+        };
+        let known = logged.get(&champion.symbol).and_then(|path| path.as_deref());
+        let by_run = champion.promoted_by == PromotedBy::Engine && own.contains(champion.model_path.as_str());
+        if known != Some(champion.model_path.as_str()) && !by_run {
+            events.push(found(champion));
+        }
+    }
+    Ok(events)
+}
+
+/// The line of a move that is known from the pointer alone.
+fn found(champion: Champion) -> PromotionEvent {
+    PromotionEvent {
+        at: champion.updated_at,
+        symbol: champion.symbol,
+        event: match champion.promoted_by {
+            PromotedBy::Engine => EventKind::EngineUpdate,
+            PromotedBy::Mechanic | PromotedBy::Operator => EventKind::Promote,
+            PromotedBy::Rollback => EventKind::Rollback,
+        },
+        champion_metrics: None,
+        challenger_metrics: Some(champion.metrics),
+        rule_values: BTreeMap::new(),
+        promotion_reason: "the pointer had moved and the log did not say so; why is not known".to_owned(),
+        before_model_path: champion.previous.map(|before| before.model_path),
+        after_model_path: Some(champion.model_path),
+        decided_by: match champion.promoted_by {
+            PromotedBy::Engine => "engine",
+            PromotedBy::Mechanic => "mechanic",
+            PromotedBy::Operator => "operator",
+            PromotedBy::Rollback => "rollback",
+        }
+        .to_owned(),
+    }
 }
 
 fn meet<'a>(store: &dyn Store, candidate: &'a Candidate<'a>) -> Result<Meeting<'a>, StoreError> {
@@ -170,9 +228,10 @@ fn decide(publication: &Publication<'_>, meetings: &[Meeting<'_>]) -> Vec<Decisi
             Incumbent::Broken { reason, .. } => {
                 plain(true, format!("the champion before it does not verify: {reason}"))
             }
-            Incumbent::Newer(_) => {
-                plain(meeting.is_own(), "the champion was judged on later data than this candidate".to_owned())
-            }
+            Incumbent::Newer(_) => plain(
+                meeting.is_own(),
+                "the champion was judged on later data than this candidate".to_owned(),
+            ),
             Incumbent::Standing(_) => match compared.next() {
                 Some((comparison, loss_q)) => {
                     let worse = loss_q.is_some_and(|q| q <= settings.champion.false_discovery_rate);

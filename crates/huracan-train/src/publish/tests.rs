@@ -9,7 +9,7 @@ use huracan_core::words::{Seed, Symbol};
 use huracan_core::{costs as core_costs, labels, synth, trial};
 use huracan_store::champions::{self as pointers, Nomination};
 use huracan_store::formats::champion::PromotedBy;
-use huracan_store::formats::promotion::EventKind;
+use huracan_store::formats::promotion::{EventKind, PromotionEvent};
 use huracan_store::{MemoryStore, PutMode, StorePath, promotions, roster as rosters, verify};
 use std::sync::OnceLock;
 
@@ -229,9 +229,23 @@ fn predecessors_until(store: &MemoryStore, shift_bps: f64, life_ms: i64) {
     }
 }
 
+/// What this run's publication decided.
+fn decisions(store: &MemoryStore) -> Vec<PromotionEvent> {
+    let log = promotions::read(store).unwrap().into_iter().map(|line| line.event);
+    log.filter(|event| event.at.0 == outcome().survey.until).collect()
+}
+
 fn events(store: &MemoryStore) -> Vec<(EventKind, String)> {
-    let log = promotions::read(store).unwrap();
-    log.iter().map(|line| (line.event.event, line.event.promotion_reason.clone())).collect()
+    decisions(store).into_iter().map(|event| (event.event, event.promotion_reason)).collect()
+}
+
+/// Takes this run's decisions out of the log, as if the process had died before they were written.
+fn forget_decisions(store: &MemoryStore) {
+    let path = StorePath::new("champions/promotions.jsonl").unwrap();
+    let log = promotions::read(store).unwrap().into_iter().map(|line| line.event);
+    let before: Vec<_> = log.filter(|event| event.at.0 != outcome().survey.until).collect();
+    store.delete(&path).unwrap();
+    promotions::append(store, &before).unwrap();
 }
 
 #[test]
@@ -254,7 +268,8 @@ fn better_candidates_take_over_and_a_repeated_publication_decides_the_same() {
 
     // As if the process had died between the pointers and the log, or right before the roster.
     let before = content(&store);
-    for lost in ["champions/promotions.jsonl", "champions/roster.json", "meta/feature_bank.json"] {
+    forget_decisions(&store);
+    for lost in ["champions/roster.json", "meta/feature_bank.json"] {
         store.delete(&StorePath::new(lost).unwrap()).unwrap();
     }
     publish_into(&store).unwrap();
@@ -274,11 +289,47 @@ fn candidates_that_are_no_better_leave_the_champions_in_force_and_are_logged() {
         assert!(line.trade_ok_reasons.iter().any(|gate| gate.gate == "model_days_left" && gate.passed));
     }
     assert!(events(&store).iter().all(|(kind, _)| *kind == EventKind::Reject));
-    let log = promotions::read(&store).unwrap();
-    assert!(log[0].event.rule_values.contains_key("net_gain_pct_min"));
+    assert!(decisions(&store)[0].rule_values.contains_key("net_gain_pct_min"));
     let before = content(&store);
     publish_into(&store).unwrap();
     assert_eq!(content(&store), before);
+}
+
+#[test]
+fn a_pointer_that_moved_without_a_line_gets_one_before_anything_is_decided() {
+    let store = MemoryStore::default();
+    predecessors(&store, 100.0);
+    publish_into(&store).unwrap();
+    let of_coin = |symbol: &Symbol| {
+        let log = promotions::read(&store).unwrap().into_iter().map(|line| line.event);
+        log.filter(|event| event.symbol.0 == *symbol).collect::<Vec<_>>()
+    };
+    // The predecessors' pointers were moved by hand; so is one more, to the refused candidate.
+    let symbol = pointers::list(&store).unwrap().remove(0);
+    let refused = of_coin(&symbol);
+    assert_eq!((refused[0].event, refused[1].event), (EventKind::EngineUpdate, EventKind::Reject));
+    assert_eq!(refused[0].after_model_path, refused[1].before_model_path);
+    let (champion, revision) = pointers::read(&store, &symbol).unwrap().unwrap();
+    let (until, old) = (outcome().survey.until, StorePath::new(champion.model_path.clone()).unwrap());
+    let folders = store.list(Some(&StorePath::new(format!("models/{symbol}")).unwrap())).unwrap();
+    let other = folders
+        .iter()
+        .find(|e| e.path.name() == "manifest.json" && !e.path.as_str().starts_with(old.as_str()));
+    let (candidate, _) = other.unwrap().path.as_str().rsplit_once('/').unwrap();
+    let nomination = Nomination {
+        model_path: StorePath::new(candidate).unwrap(),
+        trade_ok: false,
+        promoted_by: PromotedBy::Operator,
+        at: UtcMs(until.0 + 1),
+        expires_at: UtcMs(until.0 + UtcMs::DAY),
+    };
+    pointers::point(&store, &nomination, Some(&revision)).unwrap();
+    publish_into(&store).unwrap();
+    let told = of_coin(&symbol);
+    assert_eq!(told.len(), 3, "{told:#?}");
+    assert_eq!((told[2].event, told[2].decided_by.as_str()), (EventKind::Promote, "operator"));
+    assert_eq!(told[2].before_model_path.as_deref(), Some(old.as_str()));
+    assert_eq!(told[2].after_model_path.as_deref(), Some(candidate));
 }
 
 #[test]
@@ -300,7 +351,7 @@ fn a_champion_past_its_age_gives_way_to_a_candidate_that_is_not_worse() {
     let before = content(&store);
     publish_into(&store).unwrap();
     assert_eq!(content(&store), before);
-    store.delete(&StorePath::new("champions/promotions.jsonl").unwrap()).unwrap();
+    forget_decisions(&store);
     publish_into(&store).unwrap();
     assert_eq!(content(&store), before);
 
@@ -323,10 +374,9 @@ fn a_champion_that_does_not_verify_is_replaced_with_a_reason() {
     store.put(&file, b"{}", PutMode::Overwrite).unwrap();
     let published = publish_into(&store).unwrap();
     assert_eq!(published.champions_moved, 1);
-    let log = promotions::read(&store).unwrap();
-    let line = log.iter().find(|line| line.event.symbol.0 == symbol).unwrap();
-    assert_eq!(line.event.event, EventKind::EngineUpdate);
-    assert!(line.event.promotion_reason.contains("does not verify"), "{}", line.event.promotion_reason);
+    let decided = decisions(&store).into_iter().find(|event| event.symbol.0 == symbol).unwrap();
+    assert_eq!(decided.event, EventKind::EngineUpdate);
+    assert!(decided.promotion_reason.contains("does not verify"), "{}", decided.promotion_reason);
 }
 
 #[test]
