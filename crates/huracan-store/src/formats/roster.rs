@@ -59,7 +59,8 @@ pub struct RosterLine {
     pub fee_bps: f64,
     /// Slippage, one side at the reference size.
     pub avg_slip_bps: f64,
-    /// Round trip.
+    /// Round trip as the trial charges it: in and out of the coin, of the hedge where the book has one,
+    /// and funding over the horizon.
     pub total_cost_bps: f64,
     /// After-cost bps of the trades closed in the last 7×24 h of the window.
     pub last_7d_net_bps: f64,

@@ -1,9 +1,65 @@
-//! `costs.json` from a coin's cost model.
+//! `costs.json` from a coin's cost model, and today's round trip as the trial charges it.
 
+use super::Publication;
 use crate::engine::survey::Coin;
 use huracan_core::costs::slippage::CostSource;
-use huracan_core::costs::{Calibration, CostModel};
+use huracan_core::costs::spread::SPREAD_MIN_BPS;
+use huracan_core::costs::{Calibration, CostModel, capacity_usd};
+use huracan_core::words::Market;
 use huracan_store::formats::costs::{self, CalibrationSource, Costs};
+
+/// A round trip at the end of the data, at the reference order and mean volatility, bps.
+pub(super) struct RoundTrip {
+    /// In and out of the coin as a taker.
+    pub coin_bps: f64,
+    /// In and out of the hedge; 0 for an outright book.
+    pub hedge_bps: f64,
+    /// Funding over the horizon; 0 for spot.
+    pub funding_bps: f64,
+}
+
+impl RoundTrip {
+    /// Of a coin held for `hold_ms`, with the hedge's sides at `hedge_side_bps` where `hedged`.
+    pub fn new(
+        publication: &Publication<'_>,
+        coin: &Coin,
+        hedge_side_bps: f64,
+        hedged: bool,
+        hold_ms: i64,
+    ) -> RoundTrip {
+        let settings = publication.settings;
+        let order = settings.costs.reference_order_usd;
+        let rate = match coin.symbol.market() {
+            Market::Perp => settings.trading.funding_bps_per_8h,
+            Market::Spot => 0.0,
+        };
+        let coin_bps = coin.costs.round_trip_bps(order, 1.0, 0, 0.0);
+        RoundTrip {
+            coin_bps,
+            hedge_bps: if hedged { 2.0 * hedge_side_bps } else { 0.0 },
+            funding_bps: coin.costs.round_trip_bps(order, 1.0, hold_ms, rate) - coin_bps,
+        }
+    }
+
+    /// All of it.
+    pub fn total_bps(&self) -> f64 {
+        self.coin_bps + self.hedge_bps + self.funding_bps
+    }
+
+    /// Order size in USD at which a gross edge is eaten up; `None` when there is none.
+    pub fn capacity_usd(&self, edge_bps: f64, coin: &Coin) -> Option<f64> {
+        let left = edge_bps - self.hedge_bps - self.funding_bps;
+        Some(capacity_usd(left, &coin.costs)).filter(|usd| *usd > 0.0)
+    }
+}
+
+/// One side of the hedge instrument (Bitcoin) at the end of the data.
+pub(super) fn hedge_side_bps(publication: &Publication<'_>) -> f64 {
+    let settings = publication.settings;
+    let bitcoin = publication.outcome.survey.coins.iter().find(|c| c.symbol.underlying() == "BTC");
+    let fallback = || settings.fees.of(Market::Perp).taker_bps + 0.5 * SPREAD_MIN_BPS;
+    bitcoin.map_or_else(fallback, |c| c.costs.one_side_bps(settings.costs.reference_order_usd, 1.0))
+}
 
 /// What trading the coin costs, and how that was measured.
 pub(super) fn costs(coin: &Coin) -> Costs {

@@ -1,6 +1,7 @@
 //! One coin's model: the head split into weights of the shared codes and of the coin's own features,
 //! with everything needed to turn a row into an edge, and where it all came from.
 
+use super::costs::RoundTrip;
 use super::{Publication, costs, metrics, recipe};
 use crate::engine::lanes::SHARED;
 use crate::engine::statistics::Stage;
@@ -8,7 +9,6 @@ use crate::engine::survey::Coin;
 use crate::engine::trial::position_size;
 use crate::engine::verdicts::CoinVerdict;
 use faer::Mat;
-use huracan_core::costs::spread::SPREAD_MIN_BPS;
 use huracan_core::heads::pooled::split;
 use huracan_core::labels::LabelKind;
 use huracan_core::words::{Market, UtcMs};
@@ -46,17 +46,9 @@ impl<'a> Shared<'a> {
             encoder,
             loadings,
             deviation: &outcome.pools.stages[stage].deviation,
-            hedge_side_bps: hedge_side_bps(publication),
+            hedge_side_bps: costs::hedge_side_bps(publication),
         }
     }
-}
-
-/// One side of the hedge instrument (Bitcoin) at the end of the data, as the trial charges it.
-fn hedge_side_bps(publication: &Publication<'_>) -> f64 {
-    let settings = publication.settings;
-    let bitcoin = publication.outcome.survey.coins.iter().find(|c| c.symbol.underlying() == "BTC");
-    let fallback = || settings.fees.of(Market::Perp).taker_bps + 0.5 * SPREAD_MIN_BPS;
-    bitcoin.map_or_else(fallback, |c| c.costs.one_side_bps(settings.costs.reference_order_usd, 1.0))
 }
 
 /// The four artifacts of a coin and their lineage.
@@ -164,8 +156,7 @@ fn calibration(publication: &Publication<'_>) -> Calibration {
     }
 }
 
-/// The final fold's multiple of today's round trip at mean volatility: both sides, the hedge's
-/// sides where there is one, and funding over the horizon.
+/// The final fold's multiple of today's round trip.
 fn threshold_bps(
     publication: &Publication<'_>,
     shared: &Shared<'_>,
@@ -174,13 +165,8 @@ fn threshold_bps(
 ) -> f64 {
     let settings = publication.settings;
     let hold_ms = settings.label.horizon_bars as i64 * settings.timeframe.ms();
-    let funding = match coin.symbol.market() {
-        Market::Perp => settings.trading.funding_bps_per_8h,
-        Market::Spot => 0.0,
-    };
-    let own = coin.costs.round_trip_bps(settings.costs.reference_order_usd, 1.0, hold_ms, funding);
-    let hedge = if verdict.hedged { 2.0 * shared.hedge_side_bps } else { 0.0 };
-    policy(publication).0 * (own + hedge)
+    let trip = RoundTrip::new(publication, coin, shared.hedge_side_bps, verdict.hedged, hold_ms);
+    policy(publication).0 * trip.total_bps()
 }
 
 /// The policy that the final fold's validation chose: entry multiple and exit band.

@@ -1,10 +1,13 @@
 //! The roster: every symbol of the universe in exactly one of three lists, written last.
 
 use super::champions::Standing;
-use super::{Candidate, Publication, head};
-use crate::engine::survey::{self, Failed};
+use super::costs::RoundTrip;
+use super::head::{POSITION_SIZE, sides};
+use super::{Candidate, Publication, costs};
+use crate::engine::survey::Failed;
 use huracan_core::choose::rank::{RankInput, Ranked, WEIGHTS, rank};
-use huracan_core::costs::capacity_usd;
+use huracan_core::words::Timeframe;
+use huracan_store::formats::head::HeadFile;
 use huracan_store::formats::roster::{self, Book, Ranking, Roster, RosterLine, Sides, SkipReason, Skipped};
 use huracan_store::formats::wire::Quantity;
 use huracan_store::{StoreError, roster as rosters};
@@ -35,11 +38,15 @@ fn document(
     standings: &[Standing],
     unwritten: &[Failed],
 ) -> Roster {
+    let hedge_side_bps = costs::hedge_side_bps(publication);
+    let pairs = candidates.iter().zip(standings);
+    let trips: Vec<RoundTrip> =
+        pairs.clone().map(|(c, s)| round_trip(publication, c, s, hedge_side_bps)).collect();
     let inputs: Vec<RankInput> =
-        candidates.iter().zip(standings).map(|(c, s)| rank_input(publication, c, s)).collect();
+        pairs.zip(&trips).map(|((c, s), trip)| rank_input(publication, c, s, trip)).collect();
     let symbols: Vec<RosterLine> = rank(&inputs)
         .into_iter()
-        .map(|r| line(publication, &candidates[r.index], &standings[r.index], &r))
+        .map(|r| line(publication, &candidates[r.index], &standings[r.index], &trips[r.index], &r))
         .collect();
     let ranked = symbols.iter().map(|line| line.symbol.to_string()).collect();
     let failed = failed(publication, &ranked, unwritten);
@@ -63,11 +70,34 @@ fn document(
     }
 }
 
-fn round_trip_bps(publication: &Publication<'_>, coin: &survey::Coin) -> f64 {
-    2.0 * coin.costs.one_side_bps(publication.settings.costs.reference_order_usd, 1.0)
+/// Today's round trip of the champion: its book, held for its horizon.
+fn round_trip(
+    publication: &Publication<'_>,
+    candidate: &Candidate<'_>,
+    standing: &Standing,
+    hedge_side_bps: f64,
+) -> RoundTrip {
+    let coin = &publication.outcome.survey.coins[candidate.verdict.index];
+    let head = &standing.artifacts.head;
+    let bar = head.bar.parse::<Timeframe>().unwrap_or(publication.settings.timeframe);
+    let hold_ms = head.label.horizon_bars as i64 * bar.ms();
+    RoundTrip::new(publication, coin, hedge_side_bps, book(head) == Book::Hedged, hold_ms)
 }
 
-fn rank_input(publication: &Publication<'_>, candidate: &Candidate<'_>, standing: &Standing) -> RankInput {
+fn text<'a>(head: &'a HeadFile, key: &str) -> &'a str {
+    head.metadata.get(key).map_or("", String::as_str)
+}
+
+fn book(head: &HeadFile) -> Book {
+    if text(head, "book") == "hedged" { Book::Hedged } else { Book::Outright }
+}
+
+fn rank_input(
+    publication: &Publication<'_>,
+    candidate: &Candidate<'_>,
+    standing: &Standing,
+    trip: &RoundTrip,
+) -> RankInput {
     let coin = &publication.outcome.survey.coins[candidate.verdict.index];
     let metrics = &standing.artifacts.metrics;
     RankInput {
@@ -75,7 +105,7 @@ fn rank_input(publication: &Publication<'_>, candidate: &Candidate<'_>, standing
         trade_ok: standing.champion.trade_ok,
         last_7d_net_bps: metrics.last_7d_net_bps,
         last_7d_trades: metrics.last_7d_trades as usize,
-        round_trip_bps: round_trip_bps(publication, coin),
+        round_trip_bps: trip.total_bps(),
         adv_usd: coin.costs.adv_usd,
     }
 }
@@ -85,16 +115,15 @@ fn line(
     publication: &Publication<'_>,
     candidate: &Candidate<'_>,
     standing: &Standing,
+    trip: &RoundTrip,
     ranked: &Ranked,
 ) -> RosterLine {
     let coin = &publication.outcome.survey.coins[candidate.verdict.index];
     let (champion, head) = (&standing.champion, &standing.artifacts.head);
     let metrics = &standing.artifacts.metrics;
-    let text = |key: &str| head.metadata.get(key).map_or("", String::as_str);
     // Results are of capital; capacity is about notional.
-    let size = text(head::POSITION_SIZE).parse::<f64>().ok().filter(|size| *size > 0.0).unwrap_or(1.0);
+    let size = text(head, POSITION_SIZE).parse::<f64>().ok().filter(|size| *size > 0.0).unwrap_or(1.0);
     let edge = 100.0 * metrics.gross_pnl_pct / metrics.sample_size.max(1) as f64 / size;
-    let capacity = Some(capacity_usd(edge, &coin.costs)).filter(|usd| edge > 0.0 && *usd > 0.0);
     let components = [
         ("score", ranked.score),
         ("recent_net", ranked.recent),
@@ -108,18 +137,18 @@ fn line(
         spread_bps: coin.costs.spread_bps,
         fee_bps: coin.costs.taker_fee_bps,
         avg_slip_bps: coin.costs.slippage_bps(publication.settings.costs.reference_order_usd, 1.0),
-        total_cost_bps: round_trip_bps(publication, coin),
+        total_cost_bps: trip.total_bps(),
         last_7d_net_bps: metrics.last_7d_net_bps,
         trade_ok: champion.trade_ok,
         trade_ok_reasons: standing.gates.clone(),
         adv_usd: coin.costs.adv_usd,
-        capacity_usd: capacity,
+        capacity_usd: trip.capacity_usd(edge, coin),
         regime: "unknown".to_owned(),
         label: head.label.kind.clone(),
         horizon_bars: head.label.horizon_bars,
-        book: if text("book") == "hedged" { Book::Hedged } else { Book::Outright },
-        sides: match text("sides") {
-            side if side == head::sides(huracan_core::words::Market::Perp) => Sides::LongShort,
+        book: book(head),
+        sides: match text(head, "sides") {
+            side if side == sides(huracan_core::words::Market::Perp) => Sides::LongShort,
             _ => Sides::Long,
         },
         rank_components: components.into_iter().map(|(name, v)| (name.to_owned(), v)).collect(),

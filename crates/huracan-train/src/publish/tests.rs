@@ -10,6 +10,7 @@ use huracan_core::{costs as core_costs, labels, synth, trial};
 use huracan_store::champions::{self as pointers, Nomination};
 use huracan_store::formats::champion::PromotedBy;
 use huracan_store::formats::promotion::{EventKind, PromotionEvent};
+use huracan_store::formats::roster::RosterLine;
 use huracan_store::{MemoryStore, PutMode, StorePath, promotions, roster as rosters, verify};
 use std::sync::OnceLock;
 
@@ -109,7 +110,7 @@ fn content(store: &MemoryStore) -> Vec<(String, Vec<u8>)> {
 
 fn models_of(store: &MemoryStore) -> Vec<models::Model> {
     let (roster, _) = rosters::read(store).unwrap().unwrap();
-    let path = |line: &huracan_store::formats::roster::RosterLine| StorePath::new(line.model_path.clone());
+    let path = |line: &RosterLine| StorePath::new(line.model_path.clone());
     roster.symbols.iter().map(|line| models::read_model(store, &path(line).unwrap()).unwrap()).collect()
 }
 
@@ -192,6 +193,30 @@ fn figures_of_the_files_are_those_of_the_verdicts() {
         }
         assert!(model.artifacts.head.decision_threshold_bps > 0.0);
     }
+}
+
+#[test]
+fn a_round_trip_is_the_same_in_roster_threshold_and_capacity() {
+    let store = MemoryStore::default();
+    let roster = publish_into(&store).unwrap().roster;
+    let bitcoin = roster.symbols.iter().find(|line| line.symbol.0.underlying() == "BTC").unwrap();
+    let taker = |line: &RosterLine| 2.0 * line.fee_bps + line.spread_bps + 2.0 * line.avg_slip_bps;
+    let multiple = outcome().verdicts.thresholds.last().unwrap().multiple;
+    let mut with_capacity = 0;
+    for (line, model) in roster.symbols.iter().zip(models_of(&store)) {
+        // Relative labels on perpetuals are hedged; 24 hours hold three fundings of 1 bps.
+        let beyond = taker(bitcoin) + 3.0;
+        assert!((line.total_cost_bps - taker(line) - beyond).abs() < 1e-9, "{line:#?}");
+        let threshold = model.artifacts.head.decision_threshold_bps;
+        assert!((threshold - multiple * line.total_cost_bps).abs() < 1e-9);
+        let (metrics, head) = (&model.artifacts.metrics, &model.artifacts.head);
+        let size: f64 = head.metadata[head::POSITION_SIZE].parse().unwrap();
+        let edge = 100.0 * metrics.gross_pnl_pct / metrics.sample_size.max(1) as f64 / size;
+        let left = edge - beyond - 2.0 * line.fee_bps - line.spread_bps;
+        assert_eq!(line.capacity_usd.is_some(), left > 0.0);
+        with_capacity += usize::from(left > 0.0);
+    }
+    assert!(with_capacity > 0);
 }
 
 /// Publishes champions of a day before whose record is shifted by `shift_bps` a day, with a little

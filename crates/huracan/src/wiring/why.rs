@@ -178,12 +178,17 @@ fn figures(m: &Metrics) -> Facts {
 
 fn costs(line: &RosterLine, model: &Model) -> Facts {
     let c = &model.artifacts.costs;
+    let coin = 2.0 * line.fee_bps + line.spread_bps + 2.0 * line.avg_slip_bps;
     let mut facts = named([
         (
             "round trip today",
             format!(
-                "{:.2} bps = 2 × fee {:.2} + spread {:.2} + 2 × slippage {:.2}",
-                line.total_cost_bps, line.fee_bps, line.spread_bps, line.avg_slip_bps
+                "{:.2} bps = 2 × fee {:.2} + spread {:.2} + 2 × slippage {:.2} + hedge and funding {:.2}",
+                line.total_cost_bps,
+                line.fee_bps,
+                line.spread_bps,
+                line.avg_slip_bps,
+                line.total_cost_bps - coin
             ),
         ),
         (
