@@ -4,10 +4,10 @@ use super::Publication;
 use crate::engine::lanes::SHARED;
 use crate::engine::statistics::Stage;
 use huracan_core::encoder::{Encoder, WINSOR};
-use huracan_store::StoreError;
 use huracan_store::formats::encoder::{EncoderCard, EncoderCoin, EncoderFile, Meaning, encoder_id};
 use huracan_store::formats::tensors::Tensor;
 use huracan_store::formats::wire::Span;
+use huracan_store::{Store, StoreError, encoder};
 use std::collections::BTreeMap;
 
 /// The encoder that this run's heads were fitted with, or `None` when none of them uses codes.
@@ -57,4 +57,66 @@ pub(super) fn encoder_file(publication: &Publication<'_>) -> Result<Option<Encod
         training_loss: None,
     };
     Ok(Some(EncoderFile { card, tensors }))
+}
+
+/// Makes the run's encoder the one in force where a champion uses it, or where none is in force (or
+/// none that is whole). Where every champion kept its place, so does the encoder they use.
+///
+/// # Errors
+/// What the store refuses.
+pub(super) fn put_in_force(store: &dyn Store, made: &EncoderFile, is_used: bool) -> Result<(), StoreError> {
+    let needed = is_used
+        || match encoder::in_force(store) {
+            Ok(in_force) => in_force.is_none(),
+            Err(StoreError::NotFound { .. } | StoreError::Corrupt { .. }) => true,
+            Err(error) => return Err(error),
+        };
+    if needed { encoder::publish(store, made) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use huracan_core::words::UtcMs;
+    use huracan_store::MemoryStore;
+
+    fn made(loading: f64) -> EncoderFile {
+        let tensor = Tensor { shape: vec![1, 2], data: vec![loading, 0.5] };
+        let tensors = BTreeMap::from([("components".to_owned(), tensor)]);
+        let meaning = Meaning {
+            encoder_type: "pca".to_owned(),
+            n_components: 1,
+            feature_names: vec!["a".to_owned(), "b".to_owned()],
+            center: vec![0.0; 2],
+            scale: vec![1.0; 2],
+            parameters: BTreeMap::new(),
+        };
+        let card = EncoderCard {
+            encoder_id: encoder_id(&meaning, &tensors).unwrap(),
+            meaning,
+            explained_variance_ratio: vec![0.6],
+            fit_window: Span { from: UtcMs(0).into(), until: UtcMs(UtcMs::DAY).into() },
+            symbols: vec![EncoderCoin {
+                symbol: (&"BTCUSDT".parse().unwrap()).into(),
+                rows: 24,
+                weight: 1.0,
+            }],
+            trained_at: UtcMs(UtcMs::DAY).into(),
+            valid_until: UtcMs(2 * UtcMs::DAY).into(),
+            training_loss: None,
+        };
+        EncoderFile { card, tensors }
+    }
+
+    #[test]
+    fn the_encoder_in_force_changes_only_with_a_champion_that_uses_it() {
+        let store = MemoryStore::default();
+        let (first, second) = (made(0.25), made(0.75));
+        for (encoder, is_used, expected) in
+            [(&first, false, &first), (&second, false, &first), (&second, true, &second)]
+        {
+            put_in_force(&store, encoder, is_used).unwrap();
+            assert_eq!(encoder::in_force(&store).unwrap().as_ref(), Some(expected));
+        }
+    }
 }

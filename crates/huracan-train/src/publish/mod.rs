@@ -1,5 +1,5 @@
 //! From an [`Outcome`] to the store, in the order of the file contracts: encoder kept, model folders
-//! with their manifests, encoder in force, champion pointers, promotions log, feature bank, and the
+//! with their manifests, champion pointers, promotions log, encoder in force, feature bank, and the
 //! roster last.
 //!
 //! What lives here: what is written, and when. What does not: any figure (`engine` made them all)
@@ -64,7 +64,7 @@ pub struct Publication<'a> {
 pub struct Published {
     /// The roster as written.
     pub roster: Roster,
-    /// The encoder in force, where a head of this run needs one.
+    /// The encoder that this run's heads were fitted with, where one of them needs it.
     pub encoder: Option<EncoderFile>,
     /// Pointers that moved to a model of this run.
     pub champions_moved: usize,
@@ -120,10 +120,12 @@ pub fn publish(publication: &Publication<'_>) -> Result<Published, PublishError>
     if publication.stop.load(Ordering::Relaxed) {
         return Err(Interrupted.into());
     }
-    if let Some(encoder) = &encoder {
-        huracan_store::encoder::publish(publication.store, encoder)?;
-    }
     let standings = champions::settle(publication, &candidates)?;
+    if let Some(encoder) = &encoder {
+        let id = Some(&encoder.card.encoder_id);
+        let is_used = standings.iter().any(|standing| standing.champion.encoder_id.as_ref() == id);
+        encoder::put_in_force(publication.store, encoder, is_used)?;
+    }
     bank::publish(publication, &candidates)?;
     let roster = roster::publish(publication, &candidates, &standings, &failed)?;
     publication.observer.stage_finished("publish");
