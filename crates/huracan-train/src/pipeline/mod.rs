@@ -213,13 +213,19 @@ fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) ->
             return Err(error);
         }
     };
-    let report = match &published {
-        Some(published) => Some(write_report(job, recorder, &settings, &stamp, &outcome, published)?),
-        None => None,
-    };
-    write_lines(job.store, recorder, &stamp, &outcome, published.as_ref())?;
-    runs::write_profile(job.store, &recorder.profile(&stamp.run_id, job.workers))?;
+    // The roster is in force: from here on the run is complete, whatever becomes of its papers.
     runs::write(job.store, &record(Status::Ended(ExitStatus::Complete, published.as_ref())))?;
+    let papers = Papers { job, recorder, settings: &settings, stamp: &stamp, outcome: &outcome };
+    let report = published.as_ref().and_then(|published| {
+        let written = papers.report(published);
+        written.map_err(|error| papers.missing("report", &error)).ok()
+    });
+    if let Err(error) = papers.lines(published.as_ref()) {
+        papers.missing("event log", &error);
+    }
+    if let Err(error) = runs::write_profile(job.store, &recorder.profile(&stamp.run_id, job.workers)) {
+        papers.missing("profile", &error);
+    }
     Ok(Ending::Ran(Box::new(Finished { run_id: stamp.run_id, outcome, published, report })))
 }
 
@@ -399,68 +405,77 @@ fn record(
     }
 }
 
-fn write_report(
-    job: &Job<'_>,
-    recorder: &Recorder<'_>,
-    settings: &Settings,
-    stamp: &Stamp,
-    outcome: &Outcome,
-    published: &Published,
-) -> Result<StorePath, StoreError> {
-    let timing = |t: huracan_store::formats::run::StageTiming| report::StageTiming {
-        stage: t.stage,
-        jobs: t.jobs as usize,
-        wall_s: t.wall_s,
-        cpu_s: t.cpu_s.unwrap_or(f64::NAN),
-        p50_s: t.p50_s,
-        p95_s: t.p95_s,
-    };
-    let facts = RunFacts {
-        run_id: stamp.run_id.clone(),
-        config_id: stamp.config_id.clone(),
-        code_version: stamp.code_version.clone(),
-        started_at: recorder.started_at,
-        finished_at: recorder.now(),
-        timings: recorder.timings().into_iter().map(timing).collect(),
-    };
-    let data = publish::report_data(settings, outcome, &published.roster, published.encoder.as_ref(), &facts);
-    let path = StorePath::new(format!("runs/{}/report.html", stamp.run_id))?;
-    job.store.put(&path, report::render(&data).as_bytes(), PutMode::Overwrite)?;
-    Ok(path)
+/// What is written about a run that is complete.
+struct Papers<'a> {
+    job: &'a Job<'a>,
+    recorder: &'a Recorder<'a>,
+    settings: &'a Settings,
+    stamp: &'a Stamp,
+    outcome: &'a Outcome,
 }
 
-fn write_lines(
-    store: &dyn Store,
-    recorder: &Recorder<'_>,
-    stamp: &Stamp,
-    outcome: &Outcome,
-    published: Option<&Published>,
-) -> Result<(), StoreError> {
-    for line in &outcome.survey.skipped {
-        let codes: Vec<&str> = line.reasons.iter().map(|r| r.code.as_str()).collect();
-        recorder.event(&line.symbol, "survey", JobStatus::Skipped, Some(codes.join(", ")));
+impl Papers<'_> {
+    /// Says that one of them could not be written.
+    fn missing(&self, paper: &str, error: &StoreError) {
+        tracing::warn!(%error, "no {paper}");
+        self.recorder.note(&format!("the run is complete, but its {paper} could not be written: {error}"));
     }
-    let unwritten = published.map_or(&[][..], |p| &p.failed);
-    let log = RunLog::open(store, &stamp.run_id)?;
-    for failed in outcome.failed.iter().chain(unwritten) {
-        recorder.event(&failed.symbol, failed.step, JobStatus::Failed, Some(failed.error.clone()));
-        log.failure(&Failure {
-            at: recorder.now().into(),
-            symbol: Some(failed.symbol.clone()),
-            step: failed.step.to_owned(),
-            code: "job_broke".to_owned(),
-            error_chain: vec![failed.error.clone()],
-            help: "the other coins are not affected; look at the coin's candles with `huracan data check`, \
+
+    fn report(&self, published: &Published) -> Result<StorePath, StoreError> {
+        let Papers { job, recorder, settings, stamp, outcome } = *self;
+        let timing = |t: huracan_store::formats::run::StageTiming| report::StageTiming {
+            stage: t.stage,
+            jobs: t.jobs as usize,
+            wall_s: t.wall_s,
+            cpu_s: t.cpu_s.unwrap_or(f64::NAN),
+            p50_s: t.p50_s,
+            p95_s: t.p95_s,
+        };
+        let facts = RunFacts {
+            run_id: stamp.run_id.clone(),
+            config_id: stamp.config_id.clone(),
+            code_version: stamp.code_version.clone(),
+            started_at: recorder.started_at,
+            finished_at: recorder.now(),
+            timings: recorder.timings().into_iter().map(timing).collect(),
+        };
+        let data =
+            publish::report_data(settings, outcome, &published.roster, published.encoder.as_ref(), &facts);
+        let path = StorePath::new(format!("runs/{}/report.html", stamp.run_id))?;
+        job.store.put(&path, report::render(&data).as_bytes(), PutMode::Overwrite)?;
+        Ok(path)
+    }
+
+    /// Events, failures and unit costs.
+    fn lines(&self, published: Option<&Published>) -> Result<(), StoreError> {
+        let Papers { job, recorder, stamp, outcome, .. } = *self;
+        for line in &outcome.survey.skipped {
+            let codes: Vec<&str> = line.reasons.iter().map(|r| r.code.as_str()).collect();
+            recorder.event(&line.symbol, "survey", JobStatus::Skipped, Some(codes.join(", ")));
+        }
+        let unwritten = published.map_or(&[][..], |p| &p.failed);
+        let log = RunLog::open(job.store, &stamp.run_id)?;
+        for failed in outcome.failed.iter().chain(unwritten) {
+            recorder.event(&failed.symbol, failed.step, JobStatus::Failed, Some(failed.error.clone()));
+            log.failure(&Failure {
+                at: recorder.now().into(),
+                symbol: Some(failed.symbol.clone()),
+                step: failed.step.to_owned(),
+                code: "job_broke".to_owned(),
+                error_chain: vec![failed.error.clone()],
+                help:
+                    "the other coins are not affected; look at the coin's candles with `huracan data check`, \
                    and report the error if they are sound"
-                .to_owned(),
-        })?;
+                        .to_owned(),
+            })?;
+        }
+        let bars: BTreeMap<String, u64> =
+            outcome.survey.coins.iter().map(|c| (c.symbol.to_string(), c.len() as u64)).collect();
+        let (events, unit_costs) = recorder.lines(&|symbol| bars.get(symbol).copied().unwrap_or(0));
+        events.iter().try_for_each(|event| log.event(event))?;
+        unit_costs.iter().try_for_each(|cost| log.unit_cost(cost))?;
+        log.flush()
     }
-    let bars: BTreeMap<String, u64> =
-        outcome.survey.coins.iter().map(|c| (c.symbol.to_string(), c.len() as u64)).collect();
-    let (events, unit_costs) = recorder.lines(&|symbol| bars.get(symbol).copied().unwrap_or(0));
-    events.iter().try_for_each(|event| log.event(event))?;
-    unit_costs.iter().try_for_each(|cost| log.unit_cost(cost))?;
-    log.flush()
 }
 
 #[cfg(test)]
