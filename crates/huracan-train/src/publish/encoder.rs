@@ -77,7 +77,7 @@ pub(super) fn put_in_force(store: &dyn Store, made: &EncoderFile, is_used: bool)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use huracan_core::words::UtcMs;
+    use huracan_core::words::{Symbol, UtcMs};
     use huracan_store::MemoryStore;
 
     fn made(loading: f64) -> EncoderFile {
@@ -97,7 +97,7 @@ mod tests {
             explained_variance_ratio: vec![0.6],
             fit_window: Span { from: UtcMs(0).into(), until: UtcMs(UtcMs::DAY).into() },
             symbols: vec![EncoderCoin {
-                symbol: (&"BTCUSDT".parse().unwrap()).into(),
+                symbol: (&"BTCUSDT".parse::<Symbol>().unwrap()).into(),
                 rows: 24,
                 weight: 1.0,
             }],

@@ -61,7 +61,8 @@ pub struct EngineConfig {
     pub exit_band_grid: Vec<f64>,
     /// A position is smaller than the capital where one σ of a day's return exceeds this, percent.
     pub day_sigma_target_pct: f64,
-    /// Whether positions are hedged; see [`EngineConfig::hedged`].
+    /// Whether positions are hedged with the market basket. `auto` hedges relative labels on
+    /// perpetuals; spot is never hedged, because it cannot be sold short.
     pub book: Book,
     /// Limits of `trade_ok`.
     pub trade_gates: TradeGates,
@@ -88,16 +89,6 @@ impl EngineConfig {
         match market {
             Market::Spot => &self.costs.spot,
             Market::Perp => &self.costs.perp,
-        }
-    }
-
-    /// Whether positions of a market are hedged with the market basket. `auto` hedges relative
-    /// labels on perpetuals; spot is never hedged, because it cannot be sold short.
-    pub fn hedged(&self, market: Market) -> bool {
-        match (self.book, market) {
-            (_, Market::Spot) | (Book::Outright, _) => false,
-            (Book::Hedged, Market::Perp) => true,
-            (Book::Auto, Market::Perp) => self.label.kind == LabelKind::Relative,
         }
     }
 }

@@ -107,7 +107,6 @@ mod tests {
         assert_eq!((config.target_symbols, config.start_with_symbols, config.workers), (400, 150, 4));
         assert_eq!((config.bar, config.market), (Timeframe::H1, Market::Perp));
         assert_eq!(config.encoder.as_ref().unwrap().components, vec![10, 20, 50]);
-        assert!(config.hedged(Market::Perp) && !config.hedged(Market::Spot));
         assert_eq!(config.label.window_bars(), 25);
     }
 
