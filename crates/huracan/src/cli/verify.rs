@@ -14,8 +14,9 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Compares every file a champion pointer leads to with the size and SHA-256 in its manifest, loads the
-model with its encoder, hashes the candles it was trained on, and with --retrain trains again from
-the recorded inputs and compares bytes. Ends with exit code 4 when anything differs.
+model with its encoder, hashes the candles it was trained on, and with --retrain makes the roster's
+run again from its recorded inputs and compares bytes; a champion of an earlier run stays undecided.
+Ends with exit code 4 when anything differs, or when --retrain found nothing to compare.
 
 Examples:
   huracan verify all
@@ -54,8 +55,8 @@ pub struct VerifyRow {
     pub subject: String,
     /// What was compared: a file, the model, a retrained figure.
     pub what: String,
-    /// Whether it is what it should be.
-    pub ok: bool,
+    /// Whether it is what it should be; `None` (JSON `null`) where that could not be decided.
+    pub ok: Option<bool>,
     /// What was found, where it differs.
     pub found: String,
     /// What was expected, where it differs.
@@ -82,9 +83,10 @@ pub fn run(args: &VerifyArgs, global: &Global, world: &World, session: &Session)
 }
 
 fn output(rows: &[VerifyRow], width: Option<usize>) -> Output {
-    let bad: Vec<&VerifyRow> = rows.iter().filter(|row| !row.ok).collect();
+    let is = |ok: Option<bool>| rows.iter().filter(move |row| row.ok == ok);
+    let (bad, undecided) = (is(Some(false)).count(), is(None).count());
     let mut text = String::new();
-    if !bad.is_empty() {
+    if bad + undecided > 0 {
         let columns = [
             ("subject", Align::Left),
             ("what", Align::Left),
@@ -92,14 +94,15 @@ fn output(rows: &[VerifyRow], width: Option<usize>) -> Output {
             ("expected", Align::Left),
         ];
         let mut table = Table::new(&columns);
-        for row in &bad {
+        for row in is(Some(false)).chain(is(None)) {
             table.row([row.subject.clone(), row.what.clone(), row.found.clone(), row.expected.clone()]);
         }
         text.push_str(&format!("{}\n", table.render(width)));
     }
-    text.push_str(&format!("{} compared, {} differ\n", rows.len(), bad.len()));
-    let exit = if bad.is_empty() { Exit::Ok } else { Exit::VerificationFailed };
-    let json = json!({"schema": "huracan-cli-verify/1", "ok": bad.is_empty(), "rows": rows});
+    text.push_str(&format!("{} compared, {bad} differ", rows.len() - undecided));
+    text.push_str(&if undecided > 0 { format!(", {undecided} undecided\n") } else { "\n".to_owned() });
+    let exit = if bad == 0 { Exit::Ok } else { Exit::VerificationFailed };
+    let json = json!({"schema": "huracan-cli-verify/1", "ok": bad == 0, "rows": rows});
     Output { exit, text, json }
 }
 
@@ -109,16 +112,20 @@ mod tests {
 
     #[test]
     fn one_difference_fails_the_verification() {
-        let row = |ok: bool| VerifyRow {
+        let row = |ok: Option<bool>| VerifyRow {
             subject: "BTCUSDT".into(),
             what: "model.bin".into(),
             ok,
             found: "ab".into(),
             expected: "cd".into(),
         };
-        assert_eq!(output(&[row(true)], None).exit, Exit::Ok);
-        let failed = output(&[row(true), row(false)], None);
+        let (good, bad, open) = (row(Some(true)), row(Some(false)), row(None));
+        assert_eq!(output(&[good.clone()], None).exit, Exit::Ok);
+        let failed = output(&[good.clone(), bad], None);
         assert_eq!(failed.exit, Exit::VerificationFailed);
-        assert!(failed.text.contains("2 compared, 1 differ") && failed.text.contains("model.bin"));
+        assert!(failed.text.contains("2 compared, 1 differ\n") && failed.text.contains("model.bin"));
+        let undecided = output(&[good, open], None);
+        assert_eq!(undecided.exit, Exit::Ok);
+        assert!(undecided.text.contains("1 compared, 0 differ, 1 undecided"), "{}", undecided.text);
     }
 }

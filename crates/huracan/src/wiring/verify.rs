@@ -41,7 +41,7 @@ pub fn verify(request: &VerifyRequest, session: &Session) -> Result<Vec<VerifyRo
         rows.extend(report.rows.into_iter().map(|row| VerifyRow {
             subject: symbol.to_string(),
             what: row.check,
-            ok: row.ok,
+            ok: Some(row.ok),
             found: row.found,
             expected: row.expected,
         }));
@@ -129,7 +129,8 @@ impl<'a> Candles<'a> {
 }
 
 /// Trains the roster's run again into a temporary store and compares every artifact of its models
-/// and its encoder, byte by byte.
+/// and its encoder, byte by byte. A champion of an earlier run is undecided; where all are, nothing
+/// is trained, and that nothing was compared is a difference.
 fn retrained(
     store: &LocalStore,
     request: &VerifyRequest,
@@ -137,19 +138,39 @@ fn retrained(
     symbols: &[Symbol],
     session: &Session,
 ) -> Result<Vec<VerifyRow>, Failure> {
+    let mut rows = Vec::new();
+    let mut of_run = Vec::new();
+    for line in roster.symbols.iter().filter(|line| symbols.contains(&line.symbol)) {
+        let folder = StorePath::new(line.model_path.clone())?;
+        let lineage = models::read_manifest(store, &folder)?.lineage;
+        if lineage.run_id == roster.run_id {
+            of_run.push((line, folder, lineage.encoder_id));
+        } else {
+            rows.push(VerifyRow {
+                subject: line.symbol.to_string(),
+                what: "retrained".to_owned(),
+                ok: None,
+                found: format!("not retrained: of run {}", lineage.run_id),
+                expected: format!("of run {}", roster.run_id),
+            });
+        }
+    }
+    if of_run.is_empty() {
+        rows.push(VerifyRow {
+            subject: format!("run {}", roster.run_id),
+            what: "retrained".to_owned(),
+            ok: Some(false),
+            found: "no model of this run is a champion: nothing was compared".to_owned(),
+            expected: "a model to make again".to_owned(),
+        });
+        return Ok(rows);
+    }
     let run = runs::read(store, &roster.run_id)?;
     let temporary = Temporary::new()?;
     train_again(&run, request, &temporary.0, session)?;
     let again = open(&temporary.0)?;
-    let mut rows = Vec::new();
     let mut encoders = std::collections::BTreeSet::new();
-    for line in roster.symbols.iter().filter(|line| symbols.contains(&line.symbol)) {
-        let folder = StorePath::new(line.model_path.clone())?;
-        let lineage = models::read_manifest(store, &folder)?.lineage;
-        if lineage.run_id != run.run_id {
-            // The champion is of an earlier run, which is not the one that was made again.
-            continue;
-        }
+    for (line, folder, encoder_id) in of_run {
         let made = huracan_store::champions::read(&again, &line.symbol)?.map(|(c, _)| c.model_path);
         for name in ARTIFACTS {
             let theirs = made.as_ref().map(|path| StorePath::new(path.clone())).transpose()?;
@@ -157,17 +178,13 @@ fn retrained(
             let expected = bytes_of(store, &folder.join(name)?)?;
             rows.push(compared(&line.symbol.to_string(), name, found, expected));
         }
-        encoders.extend(lineage.encoder_id);
+        encoders.extend(encoder_id);
     }
     for id in encoders {
         for name in ["shared_encoder.json", "shared_encoder.pkl", "shared_encoder.safetensors"] {
             let path = StorePath::new(format!("meta/encoders/{id}/{name}"))?;
-            rows.push(compared(
-                &format!("encoder {id}"),
-                name,
-                bytes_of(&again, &path)?,
-                bytes_of(store, &path)?,
-            ));
+            let (found, expected) = (bytes_of(&again, &path)?, bytes_of(store, &path)?);
+            rows.push(compared(&format!("encoder {id}"), name, found, expected));
         }
     }
     Ok(rows)
@@ -185,7 +202,7 @@ fn compared(subject: &str, name: &str, found: Option<Vec<u8>>, expected: Option<
     VerifyRow {
         subject: subject.to_owned(),
         what: format!("retrained {name}"),
-        ok: found.is_some() && found == expected,
+        ok: Some(found.is_some() && found == expected),
         found: text(&found),
         expected: text(&expected),
     }

@@ -4,6 +4,7 @@
 use crate::market::{CLOCKED, assert_same, candles, files, fresh, spec, train, trained, write_market};
 use crate::run::{Ran, huracan_in};
 use huracan_core::words::UtcMs;
+use huracan_store::formats::promotion::EventKind;
 use huracan_store::{LocalStore, RunOwner, Store as _, promotions};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -124,6 +125,25 @@ fn the_same_run_again_has_nothing_to_do() {
 }
 
 #[test]
+fn a_run_whose_papers_cannot_be_written_is_complete_and_says_which() {
+    let place = fresh("papers");
+    let bars = candles().join("bars");
+    // The same inputs are the same run; where its report should be there is a folder.
+    let run_id = std::fs::read_dir(trained().join("runs")).unwrap().next().unwrap().unwrap().file_name();
+    let run = place.join("store/runs").join(run_id);
+    std::fs::create_dir_all(run.join("report.html/taken")).unwrap();
+    let ran = train(&place, bars.to_str().unwrap(), "store", &[]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("its report could not be written"), "{}", ran.err);
+    assert!(!ran.out.contains("report: "), "{}", ran.out);
+    let record: Value = serde_json::from_slice(&std::fs::read(run.join("run.json")).unwrap()).unwrap();
+    assert_eq!(record["exit_status"], "complete");
+    assert!(run.join("events.jsonl").exists() && run.join("profile.json").exists());
+    let ran = train(&place, bars.to_str().unwrap(), "store", &[]);
+    assert!(ran.out.contains("nothing to do"), "{}{}", ran.out, ran.err);
+}
+
+#[test]
 fn one_worker_and_two_write_the_same_bytes() {
     let place = fresh("workers");
     let bars = candles().join("bars");
@@ -150,7 +170,7 @@ fn without_inputs(store: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
 
 #[test]
 fn bars_after_until_do_not_matter_and_a_later_run_challenges_the_champions() {
-    let until = UtcMs(spec().end().0 - 10 * UtcMs::DAY);
+    let until = UtcMs(spec().end().0 - 5 * UtcMs::DAY);
     let place = fresh("until");
     write_market(&place.join("garbage"), Some(until));
     let bars = candles().join("bars");
@@ -177,6 +197,19 @@ fn bars_after_until_do_not_matter_and_a_later_run_challenges_the_champions() {
     let both: BTreeSet<String> =
         names(&roster, "symbols").into_iter().filter(|s| first.contains(s)).collect();
     assert_eq!(challenged, both);
+
+    // Champions of the earlier run are not made again, and are not passed over in silence.
+    let again = in_store(&store, &["verify", "all", "--retrain", "--json"]);
+    let rows = again.json()["rows"].as_array().unwrap().clone();
+    let of = |ok: Value| {
+        let retrained = |row: &&Value| row["what"].as_str().unwrap().starts_with("retrained");
+        rows.iter().filter(retrained).filter(|row| row["ok"] == ok).count()
+    };
+    let kept = log.iter().filter(|line| line.event.event == EventKind::Reject).count();
+    assert_eq!(of(Value::Null), kept);
+    assert!(kept > 0);
+    let compared = of(true.into());
+    assert_eq!((again.code, of(false.into())), if compared > 0 { (0, 0) } else { (4, 1) }, "{rows:#?}");
 
     // The same run repeated finds its own decisions; an older one never takes over.
     let before = files(&store, &["heartbeats"]);
