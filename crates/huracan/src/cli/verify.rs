@@ -120,7 +120,7 @@ mod tests {
             expected: "cd".into(),
         };
         let (good, bad, open) = (row(Some(true)), row(Some(false)), row(None));
-        assert_eq!(output(&[good.clone()], None).exit, Exit::Ok);
+        assert_eq!(output(std::slice::from_ref(&good), None).exit, Exit::Ok);
         let failed = output(&[good.clone(), bad], None);
         assert_eq!(failed.exit, Exit::VerificationFailed);
         assert!(failed.text.contains("2 compared, 1 differ\n") && failed.text.contains("model.bin"));
