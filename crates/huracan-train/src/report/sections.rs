@@ -212,12 +212,16 @@ pub(super) fn costs(data: &ReportData) -> String {
     }
     rows.sort_by(|a, b| a.total_cost_bps.total_cmp(&b.total_cost_bps));
     let at = |share: f64| rows[((rows.len() - 1) as f64 * share).round() as usize];
-    let parts = |row: &super::RosterRow| [2.0 * row.fee_bps, row.spread_bps, 2.0 * row.slip_bps];
+    let parts = |row: &super::RosterRow| {
+        let coin = [2.0 * row.fee_bps, row.spread_bps, 2.0 * row.slip_bps];
+        let beyond = (row.total_cost_bps - coin.iter().sum::<f64>()).max(0.0);
+        [coin[0], coin[1], coin[2], beyond]
+    };
     let middle = parts(at(0.5));
     const BINS: usize = 14;
     let (low, high) = (at(0.0).total_cost_bps, at(0.98).total_cost_bps);
     let width = ((high - low) / BINS as f64).max(0.1);
-    let mut bins = vec![(0_usize, [0.0_f64; 3]); BINS];
+    let mut bins = vec![(0_usize, [0.0_f64; 4]); BINS];
     for row in &rows {
         let bin = (((row.total_cost_bps - low) / width) as usize).min(BINS - 1);
         bins[bin].0 += 1;
@@ -225,17 +229,19 @@ pub(super) fn costs(data: &ReportData) -> String {
             *sum += part.max(0.0);
         }
     }
-    let column = |(k, (coins, sums)): (usize, &(usize, [f64; 3]))| {
+    let column = |(k, (coins, sums)): (usize, &(usize, [f64; 4]))| {
         let total = sums.iter().sum::<f64>().max(1e-12);
         let from = low + width * k as f64;
         let more = if k + 1 == BINS { " and more" } else { "" };
         let tip = format!(
-            "{coins} coins at {} to {} bps{more}: fees {}, spread {}, slippage {} on average",
+            "{coins} coins at {} to {} bps{more}: fees {}, spread {}, slippage {}, hedge and funding {} \
+             on average",
             number(from, 1),
             number(from + width, 1),
             number(sums[0] / (*coins).max(1) as f64, 1),
             number(sums[1] / (*coins).max(1) as f64, 1),
-            number(sums[2] / (*coins).max(1) as f64, 1)
+            number(sums[2] / (*coins).max(1) as f64, 1),
+            number(sums[3] / (*coins).max(1) as f64, 1)
         );
         let label = if k % 2 == 0 { number(from, 0) } else { String::new() };
         Column { label, layers: sums.map(|s| *coins as f64 * s / total).to_vec(), tip }
@@ -243,18 +249,19 @@ pub(super) fn costs(data: &ReportData) -> String {
     let columns: Vec<Column> = bins.iter().enumerate().map(column).collect();
     note(&format!(
         "Round trip of a taker at the reference size. The median coin pays {} bps: {} fees, {} spread, \
-         {} slippage; nine in ten pay at most {} bps. Height counts coins (the tallest column {}), \
-         shading shows what the cost is made of; the last column holds the tail.",
+         {} slippage, {} hedge and funding; nine in ten pay at most {} bps. Height counts coins (the \
+         tallest column {}), shading shows what the cost is made of; the last column holds the tail.",
         number(at(0.5).total_cost_bps, 1),
         number(middle[0], 1),
         number(middle[1], 1),
         number(middle[2], 1),
+        number(middle[3], 1),
         number(at(0.9).total_cost_bps, 1),
         bins.iter().map(|bin| bin.0).max().unwrap_or(0)
     )) + "<p class='legend'><span><i class='key fee'></i>fees</span><span><i class='key \
-          spread'></i>spread</span><span><i class='key slip'></i>slippage</span><span \
-          class='axis'>bps, round trip</span></p>\n"
-        + &charts::columns("Histogram of round-trip costs", &["fee", "spread", "slip"], &columns)
+          spread'></i>spread</span><span><i class='key slip'></i>slippage</span><span><i class='key \
+          beyond'></i>hedge and funding</span><span class='axis'>bps, round trip</span></p>\n"
+        + &charts::columns("Histogram of round-trip costs", &["fee", "spread", "slip", "beyond"], &columns)
 }
 
 /// Rank IC by head and horizon.
