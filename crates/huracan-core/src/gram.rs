@@ -238,6 +238,21 @@ impl Moments {
         }
     }
 
+    /// The same rows about other means (those of the training rows): what is left of a level shift
+    /// counts. Inside a short window the window's own means flatter whatever reverts to them.
+    pub fn about(&self, training: &Moments) -> Moments {
+        let mut out = self.clone();
+        let gap = Moments {
+            mean: self.mean.iter().zip(&training.mean).map(|(a, b)| a - b).collect(),
+            mean_y: self.mean_y.iter().zip(&training.mean_y).map(|(a, b)| a - b).collect(),
+            ..Moments::zero(0, 0)
+        };
+        out.shift(&gap, 1.0);
+        out.mean.clone_from(&training.mean);
+        out.mean_y.clone_from(&training.mean_y);
+        out
+    }
+
     /// The same moments of `(x − offset) / scale`; a scale of 0 leaves that feature out.
     pub fn rescaled(&self, offset: &[f64], scale: &[f64]) -> Moments {
         let mut scaled = self.standardised(scale);
@@ -375,6 +390,22 @@ mod tests {
             (0..4).for_each(|j| assert!((pool.cov[(i, j)] - whole.cov[(i, j)]).abs() < 1e-12));
         }
         assert!((pool.var_y[0] - whole.var_y[0]).abs() < 1e-12);
+    }
+
+    #[test]
+    fn moments_about_other_means_are_those_of_rows_about_them() {
+        let (a, y) = rows(12, 100, 3, 1);
+        let mut gram = Gram::new(3, 1);
+        gram.add_rows(a.as_ref(), y.as_ref());
+        let own = gram.moments().unwrap();
+        let training = Moments { mean: vec![0.4, -1.0, 0.2], mean_y: vec![0.7], ..own.clone() };
+        let about = own.about(&training);
+        let direct = |i: usize| {
+            (0..100).map(|r| (a[(r, i)] - training.mean[i]) * (y[(r, 0)] - 0.7)).sum::<f64>() / 100.0
+        };
+        (0..3).for_each(|i| assert!((about.cross[(i, 0)] - direct(i)).abs() < 1e-12));
+        let var = (0..100).map(|r| (y[(r, 0)] - 0.7).powi(2)).sum::<f64>() / 100.0;
+        assert!((about.var_y[0] - var).abs() < 1e-12);
     }
 
     #[test]

@@ -179,7 +179,8 @@ impl CandleSource for SynthSource {
 
     fn load(&self, index: usize) -> Result<Loaded, LoadFailure> {
         let coin = synth::coin(&self.spec, &self.factors, self.order[index]);
-        let input = InputFile { path: format!("synth/{}", coin.symbol), sha256: digest(&coin.bars, UtcMs(i64::MAX)) };
+        let input =
+            InputFile { path: format!("synth/{}", coin.symbol), sha256: digest(&coin.bars, UtcMs(i64::MAX)) };
         Ok(Loaded { bars: coin.bars, inputs: vec![input], notes: Vec::new() })
     }
 

@@ -5,7 +5,7 @@ use super::EngineError;
 use super::statistics::{RawPool, Stage, Statistics, Targets};
 use crate::settings::Settings;
 use faer::Mat;
-use huracan_core::encoder::Eigenbasis;
+use huracan_core::encoder::{Eigenbasis, Encoder};
 use huracan_core::gram::Moments;
 use huracan_core::heads::pooled::ridge_in_basis;
 use huracan_core::trial::plan::Plan;
@@ -62,6 +62,15 @@ pub struct Pools {
     pub levels: Vec<Pool>,
     /// One per fold.
     pub choices: Vec<FoldChoices>,
+}
+
+impl Pools {
+    /// The encoder that the heads of a fold are fitted on.
+    pub fn encoder(&self, plan: &Plan, fold: usize) -> Encoder {
+        let pool = &self.stages[Stage::Full.at(fold)];
+        let components = self.choices[fold].encoded.components;
+        Encoder::pca(&pool.basis, &pool.deviation, components, plan.folds[fold].train_end)
+    }
 }
 
 /// Makes the pools and chooses.

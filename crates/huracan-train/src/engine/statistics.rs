@@ -278,9 +278,9 @@ fn moments_per_stage(settings: &Settings, plan: &Plan, grams: &[Gram], scaler: S
             work.rows.push(moments.as_ref().map_or(0.0, |m| m.n));
             work.train.push(moments);
         }
-        let trained = work.train[work.train.len() - 2].is_some();
-        let judged = coin_moments(grams, fold.validation.clone(), needed / 4.0).filter(|_| trained);
-        work.validation.push(judged);
+        let training = work.train[work.train.len() - 2].as_ref();
+        let judged = coin_moments(grams, fold.validation.clone(), needed / 4.0);
+        work.validation.push(training.zip(judged).map(|(training, judged)| judged.about(training)));
     }
     work
 }

@@ -216,8 +216,8 @@ pub fn trials(
         engine.stop,
         |i| -> Result<Option<Work>, ScratchError> {
             match &statistics.coins[i] {
-                Some(known) => pass.coin(i, &survey.coins[i], known).map(Some),
-                None => Ok(None),
+                Some(known) if slopes.fitted[i] => pass.coin(i, &survey.coins[i], known).map(Some),
+                _ => Ok(None),
             }
         },
         |i, result: Fenced<Result<Option<Work>, ScratchError>>| {
@@ -367,7 +367,7 @@ impl Pass<'_> {
             }
         }
         let (scores, labels): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
-        let lags = settings.label.horizon_bars + 24;
+        let lags = settings.label.horizon_bars + settings.timeframe.bars_in_days(1.0);
         trial.agreement = score_quality(&scores, &labels, 0.0, 0.0, lags);
         trial.buy_and_hold_pct = buy_and_hold(&prepared, self.plan);
         work.trial = Some(trial);
@@ -404,7 +404,10 @@ impl Pass<'_> {
         };
         let effective = own.n / settings.label.horizon_bars as f64;
         let deviations = deviations(&own, &followed, effective, &settings.taus, settings.own_log_odds_min);
-        let survival = &self.slopes.survival[f];
+        let survival = match stage {
+            Stage::Inner => &self.slopes.survival_before[f],
+            Stage::Full => &self.slopes.survival[f],
+        };
         let mut weights: Vec<Vec<f64>> = (0..lanes.len())
             .map(|l| (0..p).map(|i| survival[l] * (followed[(i, l)] + deviations[l].weights[i])).collect())
             .collect();
@@ -661,7 +664,7 @@ impl CoinTape {
         let sign = |i: usize| flip.as_ref().map_or(1.0, |s| s[i]);
         let outright: Vec<f64> = own.iter().enumerate().map(|(i, r)| sign(i) * 1e4 * r.exp_m1()).collect();
         let real: Vec<f64> = (0..series.len())
-            .map(|i| outright[i] - if hedge { sign(i) * 1e4 * index[i].exp_m1() } else { 0.0 })
+            .map(|i| outright[i] - if hedge { sign(i) * 1e4 * index[i] } else { 0.0 })
             .collect();
         let placebo_bps = signs
             .iter()
