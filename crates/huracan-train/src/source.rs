@@ -2,7 +2,7 @@
 
 use huracan_core::series::{Bars, Note};
 use huracan_core::synth;
-use huracan_core::words::{Market, Symbol, Timeframe};
+use huracan_core::words::{Market, Symbol, Timeframe, UtcMs};
 use huracan_market::files::{self, ScanOptions, SeriesFiles};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -59,9 +59,9 @@ pub trait CandleSource: Sync {
     /// # Errors
     /// A [`LoadFailure`] for this coin only.
     fn load(&self, index: usize) -> Result<Loaded, LoadFailure>;
-    /// What the coin at this position is made of, without reading its bars: equal fingerprints mean
-    /// equal bars, or the same reason for having none.
-    fn fingerprint(&self, index: usize) -> String;
+    /// What the coin at this position is made of: equal fingerprints mean equal bars, or the same
+    /// reason for having none. With `until`, rows that start at or after it do not count.
+    fn fingerprint(&self, index: usize, until: Option<UtcMs>) -> String;
     /// One line for people and for the run's record.
     fn describe(&self) -> String;
 }
@@ -116,8 +116,16 @@ impl CandleSource for FolderSource {
         Ok(Loaded { bars: candles.bars, inputs: inputs.collect(), notes: candles.notes })
     }
 
-    /// SHA-256 over names and bytes of its files, or over what is wrong with it.
-    fn fingerprint(&self, index: usize) -> String {
+    /// SHA-256 over names and bytes of its files (with `until`: over the rows before it), or over
+    /// what is wrong with it.
+    fn fingerprint(&self, index: usize, until: Option<UtcMs>) -> String {
+        if let (Some(until), Some(Some(_))) = (until, self.series.get(index)) {
+            let loaded = self.load(index);
+            return loaded.map_or_else(
+                |failure| hex(&Sha256::digest(format!("{} {}", failure.code, failure.text))),
+                |loaded| digest(&loaded.bars, until),
+            );
+        }
         let mut hash = Sha256::new();
         if let Some(Entry::Refused { name, failure }) = self.entries.get(index) {
             hash.update(format!("{name} {} {}", failure.code, failure.text));
@@ -171,11 +179,11 @@ impl CandleSource for SynthSource {
 
     fn load(&self, index: usize) -> Result<Loaded, LoadFailure> {
         let coin = synth::coin(&self.spec, &self.factors, self.order[index]);
-        let input = InputFile { path: format!("synth/{}", coin.symbol), sha256: digest(&coin.bars) };
+        let input = InputFile { path: format!("synth/{}", coin.symbol), sha256: digest(&coin.bars, UtcMs(i64::MAX)) };
         Ok(Loaded { bars: coin.bars, inputs: vec![input], notes: Vec::new() })
     }
 
-    fn fingerprint(&self, index: usize) -> String {
+    fn fingerprint(&self, index: usize, _: Option<UtcMs>) -> String {
         hex(&Sha256::digest(format!("{:?} coin {}", self.spec, self.order[index])))
     }
 
@@ -188,12 +196,17 @@ impl CandleSource for SynthSource {
     }
 }
 
-/// SHA-256 over the bars' columns, hex.
-fn digest(bars: &Bars) -> String {
+/// SHA-256 over the rows that start before `until`, as read, hex.
+fn digest(bars: &Bars, until: UtcMs) -> String {
     let mut hash = Sha256::new();
-    bars.open_time.iter().for_each(|t| hash.update(t.to_le_bytes()));
-    for column in [&bars.open, &bars.high, &bars.low, &bars.close, &bars.volume] {
-        column.iter().for_each(|v| hash.update(v.to_le_bytes()));
+    let optional = [&bars.quote_volume, &bars.trades, &bars.taker_buy_base, &bars.taker_buy_quote];
+    let columns: Vec<&Vec<f64>> = [&bars.open, &bars.high, &bars.low, &bars.close, &bars.volume]
+        .into_iter()
+        .chain(optional.into_iter().flatten())
+        .collect();
+    for (i, time) in bars.open_time.iter().enumerate().filter(|(_, time)| **time < until.0) {
+        hash.update(time.to_le_bytes());
+        columns.iter().filter_map(|column| column.get(i)).for_each(|v| hash.update(v.to_le_bytes()));
     }
     hex(&hash.finalize())
 }

@@ -274,7 +274,7 @@ fn inputs(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) -> 
         job.workers,
         entries.len(),
         job.stop,
-        |i| source.fingerprint(i),
+        |i| source.fingerprint(i, job.settings.until),
         |i, fingerprint: Fenced<String>| {
             let name = match &entries[i] {
                 Entry::Coin(symbol) => symbol.to_string(),

@@ -164,14 +164,19 @@ pub struct Truth {
     pub others: usize,
     /// Those of them that are trade_ok; must be none.
     pub others_trade_ok: usize,
-    /// Share of the planted ones that must be found, 0..1.
+    /// Share of the planted ones that must be trade_ok, 0..1.
     pub found_share_min: f64,
+    /// Share of the planted ones that must be significant, 0..1.
+    pub significant_share_min: f64,
 }
 
 impl Truth {
     /// Whether enough was found and nothing was made up.
     pub fn holds(&self) -> bool {
-        self.others_trade_ok == 0 && self.planted_found as f64 >= self.found_share_min * self.planted as f64
+        let enough = |found: usize, share: f64| found as f64 >= share * self.planted as f64;
+        self.others_trade_ok == 0
+            && enough(self.planted_found, self.found_share_min)
+            && enough(self.planted_significant, self.significant_share_min)
     }
 }
 
@@ -222,10 +227,11 @@ pub fn output(summary: &RunSummary) -> Output {
     }
     if let Some(truth) = &summary.truth {
         text.push_str(&format!(
-            "  of {} planted coins {} are significant and {} trade_ok (at least {:.0} % must be), of {} others {} \
-             (none may be)\n",
+            "  of {} planted coins {} are significant after costs (at least {:.0} % must be) and {} trade_ok \
+             (at least {:.0} %), of {} others {} (none may be)\n",
             truth.planted,
             truth.planted_significant,
+            100.0 * truth.significant_share_min,
             truth.planted_found,
             100.0 * truth.found_share_min,
             truth.others,
@@ -330,20 +336,22 @@ mod tests {
 
     #[test]
     fn a_demo_fails_when_it_makes_something_up_or_finds_too_little() {
-        let check = |planted_found: usize, others_trade_ok: usize, exit: Exit| {
+        let check = |planted_found: usize, planted_significant: usize, others_trade_ok: usize, exit: Exit| {
             let truth = Truth {
                 planted: 10,
                 planted_found,
+                planted_significant,
                 others: 9,
                 others_trade_ok,
                 found_share_min: 0.5,
-                ..Truth::default()
+                significant_share_min: 0.7,
             };
             assert_eq!(output(&RunSummary { truth: Some(truth), ..summary(true) }).exit, exit);
         };
-        check(5, 0, Exit::Ok);
-        check(4, 0, Exit::VerificationFailed);
-        check(10, 1, Exit::VerificationFailed);
+        check(5, 7, 0, Exit::Ok);
+        check(4, 7, 0, Exit::VerificationFailed);
+        check(5, 6, 0, Exit::VerificationFailed);
+        check(10, 10, 1, Exit::VerificationFailed);
     }
 
     #[test]
