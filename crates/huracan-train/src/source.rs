@@ -237,10 +237,13 @@ mod tests {
         assert_eq!(source.entries().len(), 2);
         assert!(matches!(&source.entries()[0], Entry::Coin(s) if s.to_string() == "AAAUSDT.P"));
         assert!(matches!(&source.entries()[1], Entry::Refused { .. }));
-        let before: Vec<String> = (0..2).map(|i| source.fingerprint(i)).collect();
-        assert_eq!((before[0].clone(), before[1].clone()), (open().fingerprint(0), open().fingerprint(1)));
+        let before: Vec<String> = (0..2).map(|i| source.fingerprint(i, None)).collect();
+        assert_eq!(
+            (before[0].clone(), before[1].clone()),
+            (open().fingerprint(0, None), open().fingerprint(1, None))
+        );
         fs::write(dir.path().join("AAAUSDT-1h.csv"), rows(3_600_000) + "\n").unwrap();
-        assert_ne!(open().fingerprint(0), before[0]);
-        assert_eq!(open().fingerprint(1), before[1]);
+        assert_ne!(open().fingerprint(0, None), before[0]);
+        assert_eq!(open().fingerprint(1, None), before[1]);
     }
 }
