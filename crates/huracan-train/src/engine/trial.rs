@@ -88,11 +88,11 @@ pub struct FinalHead {
 /// Everything the trial learnt about one coin.
 #[derive(Clone, Debug)]
 pub struct CoinTrial {
-    /// Validation totals: [fold][lane, pooled head last][threshold]; final fold included.
+    /// Validation totals: `[fold][lane, pooled head last][policy]`; final fold included.
     pub validation: Vec<Vec<Vec<Totals>>>,
-    /// Test totals of the placebos: [fold][placebo][threshold].
+    /// Test totals of the placebos: `[fold][placebo][policy]`.
     pub placebos: Vec<Vec<Vec<Totals>>>,
-    /// Test records of the kept lanes: [fold][kept lane][threshold].
+    /// Test records of the kept lanes: `[fold][kept lane][policy]`.
     pub records: Vec<Vec<Vec<FoldRecord>>>,
     /// Per fold: bars judged, correlation of the deployed lane, costs as charged.
     pub folds: Vec<FoldFacts>,
@@ -170,7 +170,6 @@ struct Pass<'a> {
 ///
 /// # Errors
 /// When interrupted or the scratch disk fails.
-#[expect(clippy::too_many_lines, reason = "one flat pass")]
 pub fn trials(
     engine: &Engine<'_>,
     survey: &Survey,
@@ -547,7 +546,6 @@ impl Pass<'_> {
             .collect()
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one caller")]
     fn test(
         &self,
         prepared: &Prepared,
@@ -607,7 +605,6 @@ impl Pass<'_> {
         pairs.extend(fold_pairs);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one caller")]
     fn fill_panel(
         &self,
         prepared: &Prepared,
