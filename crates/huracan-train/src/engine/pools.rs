@@ -48,7 +48,7 @@ pub struct FoldChoices {
     pub use_encoder: bool,
     /// For every target column, the best of all.
     pub best: Vec<Chosen>,
-    /// For every horizon, the best for the cross-section.
+    /// For every horizon, the best for the cross-section; empty for the final fit.
     pub level: Vec<Chosen>,
 }
 
@@ -57,8 +57,8 @@ pub struct Pools {
     /// Own-scaled features about the coins' means: what coin heads are made of. One per (fold,
     /// stage), flat.
     pub stages: Vec<Pool>,
-    /// Features in common units, differences between coins included: what the cross-section is
-    /// scored with. One per fold.
+    /// Own-scaled features beside those in common units, differences between coins included: what
+    /// the cross-section is scored with. One per tested fold.
     pub levels: Vec<Pool>,
     /// One per fold.
     pub choices: Vec<FoldChoices>,
@@ -91,13 +91,18 @@ pub fn pools(settings: &Settings, plan: &Plan, statistics: &Statistics) -> Resul
         let validation =
             (raw.weight > 0.0).then(|| raw.sum.clone().divide(raw.weight).standardised(&inner.deviation));
         let mut chosen = evidence.choose(inner, validation.as_ref());
-        let inner = level(&statistics.level_train[Stage::Inner.at(fold)]).ok_or_else(empty)?;
-        let raw = &statistics.level_validation[fold];
-        let centred = || raw.sum.clone().divide(raw.weight).centred();
-        let validation = (raw.weight > 0.0).then(|| centred().standardised(&inner.deviation));
-        chosen.level = level_evidence.choose(&inner, validation.as_ref()).best;
+        if plan.folds[fold].test.is_some() {
+            let inner = level(&statistics.level_train[Stage::Inner.at(fold)]).ok_or_else(empty)?;
+            let raw = &statistics.level_validation[fold];
+            let about_training = || {
+                let own = raw.sum.clone().divide(raw.weight).centred().standardised(&inner.deviation);
+                own.about(&inner.moments)
+            };
+            let validation = (raw.weight > 0.0).then(about_training);
+            chosen.level = level_evidence.choose(&inner, validation.as_ref()).best;
+            levels.push(level(&statistics.level_train[Stage::Full.at(fold)]).ok_or_else(empty)?);
+        }
         choices.push(chosen);
-        levels.push(level(&statistics.level_train[Stage::Full.at(fold)]).ok_or_else(empty)?);
     }
     Ok(Pools { stages, levels, choices })
 }

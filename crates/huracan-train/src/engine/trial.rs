@@ -255,10 +255,11 @@ pub fn trials(
     }
 }
 
-/// Per fold and horizon, the pooled head of the cross-section over features in common units.
+/// Per tested fold and horizon, the pooled head of the cross-section: weights over own-scaled
+/// features, then over those in common units.
 fn pooled_heads(settings: &Settings, plan: &Plan, pools: &Pools) -> Vec<Vec<Vec<f64>>> {
     let horizons = settings.horizons().len();
-    (0..plan.folds.len())
+    (0..plan.tested().len())
         .map(|fold| {
             let pool = &pools.levels[fold];
             (0..horizons)
@@ -353,6 +354,7 @@ impl Pass<'_> {
                         trial.validation.push(self.validate(&prepared, &tape, heads.as_ref(), f, span))
                     }
                     Stage::Full => self.test(
+                        known,
                         &prepared,
                         &tape,
                         heads.as_ref(),
@@ -548,6 +550,7 @@ impl Pass<'_> {
 
     fn test(
         &self,
+        known: &CoinStatistics,
         prepared: &Prepared,
         tape: &CoinTape,
         heads: Option<&StageHeads>,
@@ -567,7 +570,7 @@ impl Pass<'_> {
         let Some(heads) = heads.filter(|_| from < to) else { return };
         let Some((model, sides)) = self.one_side(prepared, from, to) else { return };
         let size = position_size(settings, &model);
-        self.fill_panel(prepared, tape, f, (from, to), &model, work);
+        self.fill_panel(known, prepared, tape, f, (from, to), &model, work);
         let scores = self.scores(prepared, heads, from, to);
         let policies = self.policies(prepared.series.symbol.market());
         let first_day = self.plan.test_start.day();
@@ -607,6 +610,7 @@ impl Pass<'_> {
 
     fn fill_panel(
         &self,
+        known: &CoinStatistics,
         prepared: &Prepared,
         tape: &CoinTape,
         f: usize,
@@ -615,9 +619,14 @@ impl Pass<'_> {
         work: &mut Work,
     ) {
         let p = self.statistics.p;
-        let b = Mat::from_fn(p, self.pooled_heads[f].len(), |i, h| self.pooled_heads[f][h][i]);
-        let rows = prepared.design.as_ref().get(from..to, ..p);
-        let scores = rows * &b;
+        let (offset, ratio) = &known.own;
+        // Both halves read the same design columns: the own scale is an affine map of the common one.
+        let b = Mat::from_fn(p + 1, self.pooled_heads[f].len(), |i, h| {
+            let head = &self.pooled_heads[f][h];
+            let own = |i: usize| over(head[i], ratio[i]);
+            if i < p { own(i) + head[p + i] } else { -(0..p).map(|i| own(i) * offset[i]).sum::<f64>() }
+        });
+        let scores = prepared.design.as_ref().subrows(from, to - from) * &b;
         let bar = self.plan.timeframe.ms();
         for i in from..to {
             let t = ((prepared.series.time(i).0 - self.plan.test_start.0) / bar) as usize;
