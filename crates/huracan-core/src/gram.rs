@@ -206,11 +206,41 @@ impl Moments {
         }
     }
 
-    /// Adds a coin's second moments about zero with a weight: in a pool made of these, differences
-    /// between coins' levels count too. Divide, then [`Moments::centred`].
-    pub fn pool_levels(&mut self, coin: &Moments, weight: f64) {
-        self.pool(coin, weight);
-        self.shift(coin, weight);
+    /// Second moments about zero: in a pool made of these, differences between coins' levels count
+    /// too. Divide the pool, then [`Moments::centred`].
+    pub fn about_zero(mut self) -> Moments {
+        let about = Moments { mean: self.mean.clone(), mean_y: self.mean_y.clone(), ..Moments::zero(0, 0) };
+        self.shift(&about, 1.0);
+        self
+    }
+
+    /// Moments of twice the features, `[(x − offset) / scale, x]`, with the first `targets` targets:
+    /// a coin's own scale and the common one side by side. A scale of 0 leaves that own feature out.
+    pub fn beside_own_scale(&self, offset: &[f64], scale: &[f64], targets: usize) -> Moments {
+        let own = self.rescaled(offset, scale);
+        let p = self.mean.len();
+        let inverse: Vec<f64> = scale.iter().map(|&s| if s > 0.0 { 1.0 / s } else { 0.0 }).collect();
+        let mut out = Moments::zero(2 * p, targets);
+        for j in 0..p {
+            for i in 0..p {
+                let cov = self.cov[(i, j)];
+                out.cov[(i, j)] = own.cov[(i, j)];
+                out.cov[(p + i, j)] = cov * inverse[j];
+                out.cov[(i, p + j)] = cov * inverse[i];
+                out.cov[(p + i, p + j)] = cov;
+            }
+        }
+        for j in 0..targets {
+            for i in 0..p {
+                out.cross[(i, j)] = own.cross[(i, j)];
+                out.cross[(p + i, j)] = self.cross[(i, j)];
+            }
+        }
+        out.n = self.n;
+        out.mean = own.mean.iter().chain(&self.mean).copied().collect();
+        out.mean_y = self.mean_y[..targets].to_vec();
+        out.var_y = self.var_y[..targets].to_vec();
+        out
     }
 
     /// Moves second moments about zero to second moments about the mean.
@@ -236,6 +266,21 @@ impl Moments {
             }
             self.var_y[j] += weight * about.mean_y[j] * about.mean_y[j];
         }
+    }
+
+    /// The same rows about other means (those of the training rows): what is left of a level shift
+    /// counts. Inside a short window the window's own means flatter whatever reverts to them.
+    pub fn about(&self, training: &Moments) -> Moments {
+        let mut out = self.clone();
+        let gap = Moments {
+            mean: self.mean.iter().zip(&training.mean).map(|(a, b)| a - b).collect(),
+            mean_y: self.mean_y.iter().zip(&training.mean_y).map(|(a, b)| a - b).collect(),
+            ..Moments::zero(0, 0)
+        };
+        out.shift(&gap, 1.0);
+        out.mean.clone_from(&training.mean);
+        out.mean_y.clone_from(&training.mean_y);
+        out
     }
 
     /// The same moments of `(x − offset) / scale`; a scale of 0 leaves that feature out.
@@ -368,13 +413,51 @@ mod tests {
         };
         let whole = Gram::sum(4, 1, [&part(0), &part(150)]).moments().unwrap();
         let mut pool = Moments::zero(4, 1);
-        [part(0), part(150)].iter().for_each(|g| pool.pool_levels(&g.moments().unwrap(), 1.0));
+        [part(0), part(150)].iter().for_each(|g| pool.pool(&g.moments().unwrap().about_zero(), 1.0));
         let pool = pool.divide(2.0).centred();
         for i in 0..4 {
             assert!((pool.cross[(i, 0)] - whole.cross[(i, 0)]).abs() < 1e-12);
             (0..4).for_each(|j| assert!((pool.cov[(i, j)] - whole.cov[(i, j)]).abs() < 1e-12));
         }
         assert!((pool.var_y[0] - whole.var_y[0]).abs() < 1e-12);
+    }
+
+    #[test]
+    fn moments_about_other_means_are_those_of_rows_about_them() {
+        let (a, y) = rows(12, 100, 3, 1);
+        let mut gram = Gram::new(3, 1);
+        gram.add_rows(a.as_ref(), y.as_ref());
+        let own = gram.moments().unwrap();
+        let training = Moments { mean: vec![0.4, -1.0, 0.2], mean_y: vec![0.7], ..own.clone() };
+        let about = own.about(&training);
+        let direct = |i: usize| {
+            (0..100).map(|r| (a[(r, i)] - training.mean[i]) * (y[(r, 0)] - 0.7)).sum::<f64>() / 100.0
+        };
+        (0..3).for_each(|i| assert!((about.cross[(i, 0)] - direct(i)).abs() < 1e-12));
+        let var = (0..100).map(|r| (y[(r, 0)] - 0.7).powi(2)).sum::<f64>() / 100.0;
+        assert!((about.var_y[0] - var).abs() < 1e-12);
+    }
+
+    #[test]
+    fn moments_beside_the_own_scale_are_those_of_both_columns() {
+        let (a, y) = rows(13, 150, 2, 1);
+        let (offset, scale) = ([0.3, -0.1], [2.0, 0.25]);
+        let both = Mat::from_fn(150, 5, |i, j| match j {
+            4 => 1.0,
+            j if j < 2 => (a[(i, j)] - offset[j]) / scale[j],
+            j => a[(i, j - 2)],
+        });
+        let moments = |a: &Mat<f64>, p: usize| {
+            let mut g = Gram::new(p, 1);
+            g.add_rows(a.as_ref(), y.as_ref());
+            g.moments().unwrap()
+        };
+        let (direct, algebra) = (moments(&both, 4), moments(&a, 2).beside_own_scale(&offset, &scale, 1));
+        for i in 0..4 {
+            assert!((direct.mean[i] - algebra.mean[i]).abs() < 1e-12);
+            assert!((direct.cross[(i, 0)] - algebra.cross[(i, 0)]).abs() < 1e-12);
+            (0..4).for_each(|j| assert!((direct.cov[(i, j)] - algebra.cov[(i, j)]).abs() < 1e-12));
+        }
     }
 
     #[test]

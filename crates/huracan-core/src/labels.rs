@@ -162,7 +162,7 @@ const FIXED: f64 = (1_u64 << 40) as f64;
 /// A single coin's return enters the market mean clipped to ± this log return.
 const MARKET_CLIP: f64 = 2.0;
 
-/// Sums over coins, at every time, of the one-bar return and of the forward return per horizon.
+/// Sums over coins, at every time, of the one-bar simple return and of the forward return per horizon.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MarketSums {
     grid: Grid,
@@ -199,7 +199,7 @@ impl MarketSums {
         for i in 1..series.len() {
             let r = (series.close[i] / series.close[i - 1]).ln();
             if let (Some(at), false) = (place(i), r.is_nan()) {
-                self.bar_sum[at] += fixed(r);
+                self.bar_sum[at] += fixed(r.exp_m1());
                 self.bar_count[at] += 1;
             }
         }
@@ -251,13 +251,14 @@ fn fixed(r: f64) -> i64 {
     (r.clamp(-MARKET_CLIP, MARKET_CLIP) * FIXED).round() as i64
 }
 
-/// The equal-weight market on the run's grid: the mean one-bar log return (what a hedge earns) and
-/// the mean forward return per horizon (what the `relative` label subtracts).
+/// The equal-weight market on the run's grid: the mean one-bar simple return (what an equal-weight
+/// basket earns, and so a hedge) and the mean forward log return per horizon (what the `relative`
+/// label subtracts).
 #[derive(Clone, Debug, PartialEq)]
 pub struct MarketReturns {
     /// The grid the columns lie on.
     pub grid: Grid,
-    /// Mean one-bar log return of the coins with a bar at t and t−1; NaN where there is none.
+    /// Mean one-bar simple return of the coins with a bar at t and t−1; NaN where there is none.
     pub bar: Vec<f64>,
     /// Horizons in bars, as given.
     pub horizons: Vec<usize>,
@@ -266,7 +267,7 @@ pub struct MarketReturns {
 }
 
 impl MarketReturns {
-    /// The mean one-bar log returns seen from a series: one value a bar, 0 where undefined.
+    /// The mean one-bar simple returns seen from a series: one value a bar, 0 where undefined.
     pub fn bar_returns_for(&self, series: &Series) -> Vec<f64> {
         let offset = self.grid.offset_of(series);
         let at = |i: usize| usize::try_from(offset + i as i64).ok().and_then(|i| self.bar.get(i));
@@ -385,6 +386,17 @@ pub(crate) mod tests {
         let [mut a, b] = parts;
         a.merge(&b);
         assert_eq!(forward, a);
+    }
+
+    #[test]
+    fn a_basket_earns_the_mean_of_simple_returns() {
+        let (a, b) = (walk("AAAUSDT", 5, 40), walk("BBBUSDT", 6, 40));
+        let mut sums = MarketSums::new(Grid { timeframe: Timeframe::H1, start: UtcMs(0), len: 40 }, 1, &[4]);
+        sums.add(&a);
+        sums.add(&b);
+        let market = sums.finish();
+        let simple = |s: &Series| s.close[9] / s.close[8] - 1.0;
+        assert!((market.bar[9] - 0.5 * (simple(&a) + simple(&b))).abs() < 1e-11);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::stats::multiple_testing::benjamini_hochberg;
 use crate::stats::performance::max_drawdown;
 use crate::stats::sharpe::annualised_sharpe;
 use crate::words::Seed;
+use std::collections::BTreeMap;
 
 /// Thresholds of the rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -81,6 +82,8 @@ pub struct Comparison {
     pub q_value: Option<f64>,
     /// Whether the candidate takes over.
     pub replaces: bool,
+    /// Whether the candidate is significantly worse over all coins, by the same test turned round.
+    pub worse: bool,
     /// The first condition that was not met, or why it takes over.
     pub reason: &'static str,
 }
@@ -92,24 +95,43 @@ pub fn challenge(
     mean_block_days: f64,
     seed: Seed,
 ) -> Vec<Comparison> {
-    let differences: Vec<Vec<f64>> = pairs
+    let differences: Vec<Difference> = pairs
         .iter()
         .map(|(old, new)| {
             let (a, b) = old.common(new);
-            a.iter().zip(b).map(|(a, b)| b - a).collect()
+            Difference {
+                first_day: old.first_day.max(new.first_day),
+                bps: a.iter().zip(b).map(|(a, b)| b - a).collect(),
+            }
         })
         .collect();
     let posterior = pool(&differences, mean_block_days, seed);
-    let tested: Vec<usize> = (0..pairs.len()).filter(|&i| posterior[i].is_some()).collect();
-    let p: Vec<f64> = tested.iter().filter_map(|&i| posterior[i]).map(|(m, se)| normal_sf(m / se)).collect();
-    let adjusted = benjamini_hochberg(&p);
-    let mut q = vec![None; pairs.len()];
-    tested.iter().zip(adjusted).for_each(|(&i, value)| q[i] = Some(value));
+    let better = q_values(&posterior, |(mean, error)| normal_sf(mean / error));
+    let worse = q_values(&posterior, |(mean, error)| normal_sf(-mean / error));
     pairs
         .iter()
         .enumerate()
-        .map(|(i, (old, new))| compare(old, new, posterior[i].map(|v| v.0), q[i], rule))
+        .map(|(i, (old, new))| {
+            let mut comparison = compare(old, new, posterior[i].map(|v| v.0), better[i], rule);
+            comparison.worse = worse[i].is_some_and(|q| q <= rule.false_discovery_rate);
+            comparison
+        })
         .collect()
+}
+
+/// One coin's daily paired differences from `first_day` on.
+struct Difference {
+    first_day: i64,
+    bps: Vec<f64>,
+}
+
+/// Benjamini–Hochberg over the coins that can be tested.
+fn q_values(posterior: &[Option<(f64, f64)>], p: impl Fn((f64, f64)) -> f64) -> Vec<Option<f64>> {
+    let tested: Vec<usize> = (0..posterior.len()).filter(|&i| posterior[i].is_some()).collect();
+    let values: Vec<f64> = posterior.iter().flatten().map(|&v| p(v)).collect();
+    let mut q = vec![None; posterior.len()];
+    tested.iter().zip(benjamini_hochberg(&values)).for_each(|(&i, value)| q[i] = Some(value));
+    q
 }
 
 fn compare(
@@ -123,12 +145,15 @@ fn compare(
     let net = |r: &[f64]| r.iter().sum::<f64>() / 100.0;
     let drawdown = |r: &[f64]| max_drawdown(r) / 100.0;
     let sharpe = |r: &[f64]| annualised_sharpe(r, 365.0);
-    let sharpe_gain = sharpe(b).zip(sharpe(a)).map(|(b, a)| b - a);
+    // A champion that never traded stands for the zero model; a candidate that never traded for
+    // nothing at all.
+    let sharpe_gain = sharpe(b).map(|b| b - sharpe(a).unwrap_or(0.0));
     let net_gain = net(b) - net(a);
     let drawdown_change = drawdown(b) - drawdown(a);
-    let gain = sharpe_gain.unwrap_or(0.0);
-    let product = (gain >= rule.sharpe_gain_min && net_gain >= 0.0)
-        || (net_gain >= rule.net_gain_pct_min && gain >= 0.0);
+    let product = sharpe_gain.is_some_and(|gain| {
+        (gain >= rule.sharpe_gain_min && net_gain >= 0.0)
+            || (net_gain >= rule.net_gain_pct_min && gain >= 0.0)
+    });
     let (replaces, reason) = if a.len() < rule.common_days_min {
         (false, "too few common out-of-sample days")
     } else if a == b {
@@ -150,6 +175,7 @@ fn compare(
         pooled_gain_bps: pooled_gain,
         q_value: q,
         replaces,
+        worse: false,
         reason,
     }
 }
@@ -157,25 +183,25 @@ fn compare(
 /// Partially pooled means and standard errors of the daily differences: DerSimonian–Laird spread
 /// between coins, prior mean and its error from the coin-average series. `None` for a coin whose
 /// difference never varies.
-fn pool(differences: &[Vec<f64>], mean_block_days: f64, seed: Seed) -> Vec<Option<(f64, f64)>> {
+fn pool(differences: &[Difference], mean_block_days: f64, seed: Seed) -> Vec<Option<(f64, f64)>> {
     let own: Vec<Option<(f64, f64)>> = differences
         .iter()
         .enumerate()
-        .map(|(i, d)| mean_and_error(d, mean_block_days, seed.child("champion", i as u64)))
+        .map(|(i, d)| mean_and_error(&d.bps, mean_block_days, seed.child("champion", i as u64)))
         .collect();
     let known: Vec<(f64, f64)> = own.iter().flatten().copied().collect();
     if known.is_empty() {
         return own;
     }
-    let days = differences.iter().map(Vec::len).max().unwrap_or(0);
-    let average: Vec<f64> = (0..days)
-        .map(|day| {
-            // Records end together (at the newer run's end), so days are counted from the back.
-            let values = differences.iter().filter(|d| d.len() > day).map(|d| d[d.len() - 1 - day]);
-            let (sum, n) = values.fold((0.0, 0.0), |(s, n), v| (s + v, n + 1.0));
-            sum / n
-        })
-        .collect();
+    let mut by_day: BTreeMap<i64, (f64, f64)> = BTreeMap::new();
+    for difference in differences {
+        for (day, bps) in (difference.first_day..).zip(&difference.bps) {
+            let (sum, coins) = by_day.entry(day).or_default();
+            *sum += bps;
+            *coins += 1.0;
+        }
+    }
+    let average: Vec<f64> = by_day.values().map(|(sum, coins)| sum / coins).collect();
     let weights: Vec<f64> = known.iter().map(|(_, se)| 1.0 / (se * se)).collect();
     let total: f64 = weights.iter().sum();
     let centre = known.iter().zip(&weights).map(|((m, _), w)| m * w).sum::<f64>() / total;
@@ -236,6 +262,24 @@ mod tests {
         };
         assert!(replaced(0.0) <= 2, "{}", replaced(0.0));
         assert!(replaced(12.0) >= 80, "{}", replaced(12.0));
+    }
+
+    #[test]
+    fn a_loss_is_named_and_an_equal_is_not() {
+        let worse = |gain: f64| {
+            let decisions = challenge(&records(5, 100, gain), &ChampionRule::default(), 3.0, Seed(1));
+            decisions.iter().filter(|d| d.worse).count()
+        };
+        assert!(worse(0.0) <= 2, "{}", worse(0.0));
+        assert!(worse(-12.0) >= 80, "{}", worse(-12.0));
+    }
+
+    #[test]
+    fn a_candidate_that_never_traded_replaces_nobody() {
+        let (old, _) = records(8, 1, 0.0).remove(0);
+        let flat = Record { daily_net_bps: vec![0.0; 120], ..old.clone() };
+        let decision = &challenge(&[(old, flat)], &ChampionRule::default(), 3.0, Seed(1))[0];
+        assert_eq!((decision.replaces, decision.sharpe_gain), (false, None));
     }
 
     #[test]

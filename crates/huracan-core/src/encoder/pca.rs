@@ -124,11 +124,10 @@ impl Encoder {
 
     /// Codes of one scaled row `z` (length p) into `out` (length k).
     pub fn encode(&self, z: &[f64], out: &mut [f64]) {
+        let unit = |(v, scale): (&f64, &f64)| if *scale > 0.0 { v / scale } else { 0.0 };
+        let standardised: Vec<f64> = z.iter().zip(&self.scale).map(unit).collect();
         for (k, code) in out.iter_mut().enumerate() {
-            let term = |(i, &v): (usize, &f64)| {
-                if self.scale[i] > 0.0 { self.loadings[(i, k)] * (v / self.scale[i]) } else { 0.0 }
-            };
-            *code = z.iter().enumerate().map(term).sum();
+            *code = standardised.iter().enumerate().map(|(i, v)| self.loadings[(i, k)] * v).sum();
         }
     }
 }

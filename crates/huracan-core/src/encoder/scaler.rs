@@ -10,7 +10,11 @@ use std::ops::Range;
 pub const WINSOR: f64 = 6.0;
 
 /// Rows that are looked at when medians are taken; longer spans are read at an even stride.
-const SAMPLE_ROWS: usize = 8192;
+const SAMPLE_ROWS: usize = 4096;
+/// Below this many values of a feature a coin's own centre and scale are not believed at all …
+const FEW_VALUES: usize = 50;
+/// … and below this many its scale is held up by the common one.
+const ENOUGH_VALUES: usize = 240;
 
 /// Location and scale per feature. A scale of 0 marks a feature that never varied in training: it
 /// is 0 for every row.
@@ -23,7 +27,8 @@ pub struct Scaler {
 }
 
 impl Scaler {
-    /// Fits on the rows `span` of a feature matrix; missing values are left out.
+    /// Fits on the rows `span` of a feature matrix; missing values are left out. A feature with fewer
+    /// than eight values there is silent.
     pub fn fit(x: &FeatureMatrix, span: Range<usize>) -> Scaler {
         let stride = span.len().div_ceil(SAMPLE_ROWS).max(1);
         let mut center = Vec::with_capacity(x.p);
@@ -37,6 +42,23 @@ impl Scaler {
             scale.push(s);
         }
         Scaler { center, scale }
+    }
+
+    /// Fits as [`Scaler::fit`], held by the units common to all coins where the coin itself says too
+    /// little: with few values of a feature its centre is the common one, and its scale at least a
+    /// quarter of the common one.
+    pub fn fit_within(x: &FeatureMatrix, span: Range<usize>, units: &Scaler) -> Scaler {
+        let mut own = Scaler::fit(x, span.clone());
+        for j in 0..x.p {
+            let known = x.column(j)[span.clone()].iter().filter(|v| v.is_finite()).count();
+            if known < FEW_VALUES {
+                own.center[j] = units.center[j];
+                own.scale[j] = units.scale[j];
+            } else if known < ENOUGH_VALUES && own.scale[j] > 0.0 {
+                own.scale[j] = own.scale[j].max(0.25 * units.scale[j]);
+            }
+        }
+        own
     }
 
     /// The scaled value of feature `j`.
@@ -133,6 +155,19 @@ mod tests {
         b[60..].iter_mut().for_each(|v| *v = 1e9);
         let fit = |c: Vec<f64>| Scaler::fit(&matrix(&[c]), 0..60);
         assert_eq!(fit(a), fit(b));
+    }
+
+    #[test]
+    fn a_coin_that_says_too_little_is_held_by_the_common_units() {
+        let units = Scaler { center: vec![1.0], scale: vec![8.0] };
+        let fit = |n: usize| {
+            let column = (0..300).map(|i| if i < n { 5.0 + (i % 2) as f64 } else { f64::NAN }).collect();
+            let own = Scaler::fit_within(&matrix(&[column]), 0..300, &units);
+            (own.center[0], own.scale[0])
+        };
+        assert_eq!(fit(20), (1.0, 8.0));
+        assert_eq!(fit(100).1, 2.0);
+        assert!(fit(300).1 < 2.0);
     }
 
     #[test]

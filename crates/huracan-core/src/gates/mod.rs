@@ -13,7 +13,7 @@ mod warnings;
 pub use limits::GateLimits;
 pub use pegs::PEGGED_ASSETS;
 pub use reason::{Figure, SkipReason};
-pub use table::{Facts, GATES, Gate, Purpose};
+pub use table::{Facts, GATES, Gate, Purpose, adv_usd};
 pub use warnings::Warning;
 
 use crate::series::Profile;

@@ -114,7 +114,7 @@ pub static GATES: &[Gate] = &[
 const DOLLARS: [&str; 7] = ["USDT", "USDC", "FDUSD", "BUSD", "TUSD", "USDP", "USD"];
 
 /// Median daily volume in USD, where the quote is a dollar and there is a day of bars.
-pub(super) fn adv_usd(profile: &Profile) -> Option<f64> {
+pub fn adv_usd(profile: &Profile) -> Option<f64> {
     let in_dollars = profile.symbol.quote().is_some_and(|quote| DOLLARS.contains(&quote));
     profile.adv_quote.filter(|_| in_dollars)
 }
@@ -216,7 +216,11 @@ fn missing_run(facts: &Facts<'_>, _: Purpose) -> Option<SkipReason> {
     (hours > hours_max).then_some(SkipReason::MissingRun { hours, hours_max, start: longest.start })
 }
 
-fn stale(facts: &Facts<'_>, _: Purpose) -> Option<SkipReason> {
+/// A coin that is gone may still teach the others: only trading asks for fresh bars.
+fn stale(facts: &Facts<'_>, purpose: Purpose) -> Option<SkipReason> {
+    if purpose == Purpose::Train {
+        return None;
+    }
     let (bars, bars_max) = (facts.profile.stale_bars?, facts.limits.stale_bars_max);
     (bars > bars_max).then_some(SkipReason::Stale { bars, bars_max })
 }

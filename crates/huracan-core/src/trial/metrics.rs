@@ -56,7 +56,7 @@ pub struct MetricOptions {
     pub repetitions: usize,
     /// Mean block of the stationary bootstrap, days: max(2 horizons, 3 days).
     pub mean_block_days: f64,
-    /// Newey–West lags, days: horizon + 24 bars, rounded up.
+    /// Newey–West lags, days: the horizon rounded up, and one day.
     pub hac_lag_days: usize,
     /// Strategies tried so far, this one included, for the deflated Sharpe ratio.
     pub n_trials: usize,
@@ -69,13 +69,12 @@ impl MetricOptions {
     /// lag as METHOD has them, one trial.
     pub fn for_horizon(timeframe: Timeframe, horizon_bars: usize, seed: Seed) -> MetricOptions {
         let horizon_days = horizon_bars as f64 / timeframe.bars_per_day();
-        let lag_days = (horizon_bars + 24) as f64 / timeframe.bars_per_day();
         MetricOptions {
             timeframe,
             seed,
             repetitions: 400,
             mean_block_days: (2.0 * horizon_days).max(3.0),
-            hac_lag_days: lag_days.ceil() as usize,
+            hac_lag_days: horizon_days.ceil() as usize + 1,
             n_trials: 1,
             trial_sharpe_variance: None,
         }
@@ -310,7 +309,7 @@ mod tests {
         let short = options();
         assert_eq!((short.mean_block_days, short.hac_lag_days, short.repetitions), (3.0, 2, 400));
         let daily = MetricOptions::for_horizon(Timeframe::D1, 5, Seed(1));
-        assert_eq!((daily.mean_block_days, daily.hac_lag_days), (10.0, 29));
+        assert_eq!((daily.mean_block_days, daily.hac_lag_days), (10.0, 6));
     }
 
     #[test]

@@ -105,6 +105,9 @@ pub fn rank_band(settings: &Settings, plan: &Plan, panel: &Panel) -> RankBandBoo
     let mut side = vec![0_i8; coins];
     let mut weights = vec![0.0_f64; coins];
     let mut waiting: Vec<Vec<f64>> = Vec::new();
+    // A coin without a cost in this fold is charged what it was last known to cost.
+    let dearest = panel.one_side_bps.iter().flatten().copied().filter(|c| c.is_finite()).fold(0.0, f32::max);
+    let mut known_cost = vec![f64::from(dearest); coins];
     let per_fold = panel.times / plan.tested().len().max(1);
     for t in 0..panel.times {
         let day = (plan.test_start.0 + t as i64 * plan.timeframe.ms()).div_euclid(UtcMs::DAY)
@@ -125,8 +128,11 @@ pub fn rank_band(settings: &Settings, plan: &Plan, panel: &Panel) -> RankBandBoo
             for c in 0..coins {
                 let change = (next[c] - weights[c]).abs();
                 if change > 0.0 {
-                    let cost = f64::from(panel.one_side_bps[fold][c]);
-                    let charged = change * if cost.is_finite() { cost } else { 0.0 };
+                    let now = f64::from(panel.one_side_bps[fold][c]);
+                    if now.is_finite() {
+                        known_cost[c] = now;
+                    }
+                    let charged = change * known_cost[c];
                     net[day] -= charged;
                     legs[usize::from(next[c] < 0.0 || (next[c] == 0.0 && weights[c] < 0.0))] -= charged;
                     turnover += change;

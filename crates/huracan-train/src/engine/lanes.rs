@@ -72,8 +72,13 @@ pub struct Slopes {
     pub priors: Vec<Vec<SlopePrior>>,
     /// Estimates per coin, stage (flat), lane.
     pub estimates: Vec<Vec<Vec<Option<SlopeEstimate>>>>,
-    /// Per fold and lane, 0..1.
+    /// Per fold and lane, 0..1: from this fold's validation and those before it.
     pub survival: Vec<Vec<f64>>,
+    /// The same from the validations before this fold's only, 1 for the first: what the inner heads
+    /// are scaled by, because they are judged on this fold's.
+    pub survival_before: Vec<Vec<f64>>,
+    /// Whether the coin's pooled heads were written.
+    pub fitted: Vec<bool>,
     /// Coins whose job broke.
     pub failed: Vec<Failed>,
 }
@@ -98,6 +103,7 @@ pub fn slopes(
     let lanes: Vec<Vec<LaneFold>> = (0..plan.folds.len()).map(|f| lanes(settings, pools, f)).collect();
     let count = lanes[0].len();
     let mut failed = Vec::new();
+    let mut fitted = vec![false; survey.coins.len()];
     let mut estimates = Vec::with_capacity(survey.coins.len());
     let mut disk: Option<ScratchError> = None;
     engine.observer.stage_started("slopes", survey.coins.len());
@@ -117,7 +123,10 @@ pub fn slopes(
             engine.observer.stage_advanced("slopes", i + 1, &symbol);
             let nothing = || vec![vec![None; count]; pools.stages.len()];
             match result {
-                Ok(Ok(row)) => estimates.push(row),
+                Ok(Ok(row)) => {
+                    fitted[i] = statistics.coins[i].is_some();
+                    estimates.push(row);
+                }
                 Ok(Err(error)) => {
                     disk = Some(error);
                     estimates.push(nothing());
@@ -144,7 +153,9 @@ pub fn slopes(
         })
         .collect();
     let survival = survival(&lanes, &priors);
-    Ok(Slopes { priors, estimates, survival, failed })
+    let mut survival_before = vec![vec![1.0; count]];
+    survival_before.extend(survival.iter().take(survival.len().saturating_sub(1)).cloned());
+    Ok(Slopes { priors, estimates, survival, survival_before, failed, fitted })
 }
 
 /// How much of the training slope was left on the validations so far (this fold's and those before

@@ -121,6 +121,9 @@ pub enum EngineError {
     /// The market context could not be made.
     #[error("market context: {0}")]
     Context(#[from] features::ContextError),
+    /// An encoder would have been tested on rows it was fitted on: a broken plan.
+    #[error(transparent)]
+    SeenData(#[from] huracan_core::encoder::SeenData),
     /// The relative label needs a market to be relative to.
     #[error(
         "the relative label needs at least {needed} coins, found {found}; add candles or set labels.kind to scaled"
@@ -146,6 +149,7 @@ impl EngineError {
             EngineError::EmptyPool { .. } => "empty_pool",
             EngineError::ClockBehind { .. } => "clock_behind_data",
             EngineError::Context(_) => "market_context",
+            EngineError::SeenData(_) => "encoder_has_seen_the_test",
             EngineError::TooFewCoins { .. } => "too_few_coins",
         }
     }
@@ -172,17 +176,16 @@ pub struct Market {
 /// When interrupted, the scratch disk fails, or series do not lie on one grid.
 pub fn market(engine: &Engine<'_>, survey: &survey::Survey) -> Result<Market, EngineError> {
     let settings = engine.settings;
-    if settings.label.kind == huracan_core::labels::LabelKind::Relative
-        && survey.coins.len() < RELATIVE_COINS_MIN
-    {
-        return Err(EngineError::TooFewCoins { found: survey.coins.len(), needed: RELATIVE_COINS_MIN });
+    let coins: Vec<&survey::Coin> = survey.coins.iter().chain(&survey.bystanders).collect();
+    if settings.label.kind == huracan_core::labels::LabelKind::Relative && coins.len() < RELATIVE_COINS_MIN {
+        return Err(EngineError::TooFewCoins { found: coins.len(), needed: RELATIVE_COINS_MIN });
     }
     let grid = survey.grid;
     let mut context = ContextSums::new(settings.timeframe, grid.start, grid.len);
     let mut sums = MarketSums::new(grid, settings.label.entry_lag_bars, &settings.horizons());
-    engine.observer.stage_started("context", survey.coins.len());
+    engine.observer.stage_started("context", coins.len());
     let (mut bitcoin, mut ether) = (None, None);
-    for (i, coin) in survey.coins.iter().enumerate() {
+    for (i, coin) in coins.iter().enumerate() {
         if engine.stop.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(Interrupted.into());
         }
@@ -196,26 +199,25 @@ pub fn market(engine: &Engine<'_>, survey: &survey::Survey) -> Result<Market, En
             _ => {}
         }
     }
-    let columns = columns(survey, bitcoin.is_some(), ether.is_some());
+    let columns = columns(&coins, bitcoin.is_some(), ether.is_some());
     let context = context.finish(bitcoin.as_ref(), ether.as_ref())?;
     Ok(Market { context, returns: sums.finish(), columns, bitcoin })
 }
 
 /// Features whose inputs most coins have.
-fn columns(survey: &survey::Survey, bitcoin: bool, ether: bool) -> Vec<usize> {
-    let most = |has: &dyn Fn(&survey::Coin) -> bool| {
-        2 * survey.coins.iter().filter(|c| has(c)).count() > survey.coins.len()
-    };
+fn columns(coins: &[&survey::Coin], bitcoin: bool, ether: bool) -> Vec<usize> {
+    let most =
+        |has: &dyn Fn(&survey::Coin) -> bool| 2 * coins.iter().filter(|c| has(c)).count() > coins.len();
     let trades = most(&|c| c.extras().0);
     let taker = most(&|c| c.extras().1);
-    let crowd = survey.coins.len() >= 2 * RELATIVE_COINS_MIN;
+    let crowd = coins.len() >= 2 * RELATIVE_COINS_MIN;
     let met = |needs: Needs| match needs {
         Needs::Ohlcv => true,
         Needs::Trades => trades,
         Needs::Taker => taker,
         Needs::Bitcoin => bitcoin,
         Needs::Ether => ether,
-        Needs::Market => survey.coins.len() > 1,
+        Needs::Market => coins.len() > 1,
         Needs::CrossSection => crowd,
     };
     let table = features::FEATURES.iter();
@@ -264,6 +266,9 @@ pub fn run(engine: &Engine<'_>, source: &dyn CandleSource, stage: usize) -> Resu
     let statistics = statistics::statistics(engine, &survey, &market, &plan, &units)?;
     engine.observer.stage_finished("statistics");
     let pools = pools::pools(settings, &plan, &statistics)?;
+    for (fold, span) in plan.tested().iter().enumerate().filter_map(|(i, f)| f.test.map(|test| (i, test))) {
+        pools.encoder(&plan, fold).for_test_from(span.0)?;
+    }
     let slopes = lanes::slopes(engine, &survey, &plan, &statistics, &pools)?;
     engine.observer.stage_finished("slopes");
     let trials = trial::trials(engine, &survey, &market, &plan, &statistics, &pools, &slopes)?;

@@ -5,7 +5,7 @@ use super::EngineError;
 use super::statistics::{RawPool, Stage, Statistics, Targets};
 use crate::settings::Settings;
 use faer::Mat;
-use huracan_core::encoder::Eigenbasis;
+use huracan_core::encoder::{Eigenbasis, Encoder};
 use huracan_core::gram::Moments;
 use huracan_core::heads::pooled::ridge_in_basis;
 use huracan_core::trial::plan::Plan;
@@ -48,7 +48,7 @@ pub struct FoldChoices {
     pub use_encoder: bool,
     /// For every target column, the best of all.
     pub best: Vec<Chosen>,
-    /// For every horizon, the best for the cross-section.
+    /// For every horizon, the best for the cross-section; empty for the final fit.
     pub level: Vec<Chosen>,
 }
 
@@ -57,11 +57,20 @@ pub struct Pools {
     /// Own-scaled features about the coins' means: what coin heads are made of. One per (fold,
     /// stage), flat.
     pub stages: Vec<Pool>,
-    /// Features in common units, differences between coins included: what the cross-section is
-    /// scored with. One per fold.
+    /// Own-scaled features beside those in common units, differences between coins included: what
+    /// the cross-section is scored with. One per tested fold.
     pub levels: Vec<Pool>,
     /// One per fold.
     pub choices: Vec<FoldChoices>,
+}
+
+impl Pools {
+    /// The encoder that the heads of a fold are fitted on.
+    pub fn encoder(&self, plan: &Plan, fold: usize) -> Encoder {
+        let pool = &self.stages[Stage::Full.at(fold)];
+        let components = self.choices[fold].encoded.components;
+        Encoder::pca(&pool.basis, &pool.deviation, components, plan.folds[fold].train_end)
+    }
 }
 
 /// Makes the pools and chooses.
@@ -82,13 +91,18 @@ pub fn pools(settings: &Settings, plan: &Plan, statistics: &Statistics) -> Resul
         let validation =
             (raw.weight > 0.0).then(|| raw.sum.clone().divide(raw.weight).standardised(&inner.deviation));
         let mut chosen = evidence.choose(inner, validation.as_ref());
-        let inner = level(&statistics.level_train[Stage::Inner.at(fold)]).ok_or_else(empty)?;
-        let raw = &statistics.level_validation[fold];
-        let centred = || raw.sum.clone().divide(raw.weight).centred();
-        let validation = (raw.weight > 0.0).then(|| centred().standardised(&inner.deviation));
-        chosen.level = level_evidence.choose(&inner, validation.as_ref()).best;
+        if plan.folds[fold].test.is_some() {
+            let inner = level(&statistics.level_train[Stage::Inner.at(fold)]).ok_or_else(empty)?;
+            let raw = &statistics.level_validation[fold];
+            let about_training = || {
+                let own = raw.sum.clone().divide(raw.weight).centred().standardised(&inner.deviation);
+                own.about(&inner.moments)
+            };
+            let validation = (raw.weight > 0.0).then(about_training);
+            chosen.level = level_evidence.choose(&inner, validation.as_ref()).best;
+            levels.push(level(&statistics.level_train[Stage::Full.at(fold)]).ok_or_else(empty)?);
+        }
         choices.push(chosen);
-        levels.push(level(&statistics.level_train[Stage::Full.at(fold)]).ok_or_else(empty)?);
     }
     Ok(Pools { stages, levels, choices })
 }

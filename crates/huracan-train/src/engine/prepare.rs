@@ -102,7 +102,8 @@ pub fn prepare(
     scaler: Option<Scaler>,
 ) -> Prepared {
     let x = features::matrix(&series, &market.context, &market.columns);
-    let scaler = scaler.unwrap_or_else(|| Scaler::fit(&x, scaler_span(settings, plan, &series)));
+    let scaler =
+        scaler.unwrap_or_else(|| Scaler::fit_within(&x, scaler_span(settings, plan, &series), units));
     let design = scaler.design(&x, units);
     drop(x);
     let missing_share = market.columns.len();

@@ -118,9 +118,10 @@ pub struct Statistics {
     pub train: Vec<RawPool>,
     /// Validation pools of the same, per fold.
     pub validation: Vec<RawPool>,
-    /// Training pools of features in common units, differences between coins included.
+    /// Training pools of own-scaled features beside those in common units, differences between coins
+    /// included; for the tested folds, per stage (flat).
     pub level_train: Vec<RawPool>,
-    /// Validation pools of the same, per fold.
+    /// Validation pools of the same, per tested fold.
     pub level_validation: Vec<RawPool>,
     /// Coins whose job broke.
     pub failed: Vec<Failed>,
@@ -140,8 +141,11 @@ pub fn rows_min(settings: &Settings) -> f64 {
 
 struct Work {
     scaler: Scaler,
+    own: (Vec<f64>, Vec<f64>),
     train: Vec<Option<Moments>>,
     validation: Vec<Option<Moments>>,
+    level_train: Vec<Option<Moments>>,
+    level_validation: Vec<Option<Moments>>,
     rows: Vec<f64>,
 }
 
@@ -161,13 +165,14 @@ pub fn statistics(
     let (p, q) = (market.columns.len() + 1, targets.count());
     let signs = placebo_signs(settings);
     let zero = || RawPool { sum: Moments::zero(p, q), weight: 0.0, coins: 0 };
+    let level_zero = || RawPool { sum: Moments::zero(2 * p, targets.horizons), weight: 0.0, coins: 0 };
     let mut out = Statistics {
         coins: Vec::with_capacity(survey.coins.len()),
         units: units.clone(),
         train: (0..2 * plan.folds.len()).map(|_| zero()).collect(),
         validation: plan.folds.iter().map(|_| zero()).collect(),
-        level_train: (0..2 * plan.folds.len()).map(|_| zero()).collect(),
-        level_validation: plan.folds.iter().map(|_| zero()).collect(),
+        level_train: (0..2 * plan.tested().len()).map(|_| level_zero()).collect(),
+        level_validation: plan.tested().iter().map(|_| level_zero()).collect(),
         failed: Vec::new(),
         p,
     };
@@ -187,7 +192,7 @@ pub fn statistics(
             let grams = cumulative_grams(&prepared, plan, &signs);
             let flat: Vec<f64> = grams.iter().flat_map(Gram::to_flat).collect();
             engine.scratch.write(&gram_name(i), &flat)?;
-            Ok(moments_per_stage(settings, plan, &grams, prepared.scaler))
+            Ok(moments_per_stage(settings, plan, &grams, prepared.scaler, units))
         },
         |i, result: Fenced<Result<Work, ScratchError>>| {
             let symbol = survey.coins[i].symbol.to_string();
@@ -196,12 +201,13 @@ pub fn statistics(
                 Ok(Ok(work)) => {
                     let twins = twins(i);
                     let weight = 1.0 / twins.len() as f64;
-                    let own = work.scaler.offset_and_ratio(units);
-                    pool(&mut out.train, &mut out.level_train, &work.train, &own, weight);
-                    pool(&mut out.validation, &mut out.level_validation, &work.validation, &own, weight);
+                    pool(&mut out.train, &work.train, weight);
+                    pool(&mut out.validation, &work.validation, weight);
+                    pool(&mut out.level_train, &work.level_train, weight);
+                    pool(&mut out.level_validation, &work.level_validation, weight);
                     out.coins.push(Some(CoinStatistics {
                         scaler: work.scaler,
-                        own,
+                        own: work.own,
                         rows: work.rows,
                         weight,
                         twins,
@@ -269,37 +275,35 @@ pub fn coin_moments(grams: &[Gram], segments: Range<usize>, rows_min: f64) -> Op
     (span.rows() >= rows_min).then(|| span.moments()).flatten()
 }
 
-fn moments_per_stage(settings: &Settings, plan: &Plan, grams: &[Gram], scaler: Scaler) -> Work {
+fn moments_per_stage(settings: &Settings, plan: &Plan, grams: &[Gram], scaler: Scaler, units: &Scaler) -> Work {
     let needed = rows_min(settings);
-    let mut work = Work { scaler, train: Vec::new(), validation: Vec::new(), rows: Vec::new() };
+    let horizons = Targets::of(settings).horizons;
+    let own = scaler.offset_and_ratio(units);
+    let scaled = |m: &Moments| m.rescaled(&own.0, &own.1);
+    let level = |m: &Moments| m.beside_own_scale(&own.0, &own.1, horizons).about_zero();
+    let (mut train, mut validation, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut level_train, mut level_validation) = (Vec::new(), Vec::new());
     for fold in &plan.folds {
-        for stage in Stage::ALL {
-            let moments = coin_moments(grams, stage.segments(fold), needed);
-            work.rows.push(moments.as_ref().map_or(0.0, |m| m.n));
-            work.train.push(moments);
+        let [inner, full] =
+            Stage::ALL.map(|stage| coin_moments(grams, stage.segments(fold), needed));
+        let judged = coin_moments(grams, fold.validation.clone(), needed / 4.0).filter(|_| inner.is_some());
+        if fold.test.is_some() {
+            level_train.extend([&inner, &full].map(|m| m.as_ref().map(level)));
+            level_validation.push(judged.as_ref().map(level));
         }
-        let trained = work.train[work.train.len() - 2].is_some();
-        let judged = coin_moments(grams, fold.validation.clone(), needed / 4.0).filter(|_| trained);
-        work.validation.push(judged);
+        rows.extend([&inner, &full].map(|m| m.as_ref().map_or(0.0, |m| m.n)));
+        validation.push(inner.as_ref().zip(judged).map(|(training, judged)| scaled(&judged.about(training))));
+        train.extend([inner, full].map(|m| m.as_ref().map(scaled)));
     }
-    work
+    Work { scaler, own, train, validation, level_train, level_validation, rows }
 }
 
-fn pool(
-    own_pools: &mut [RawPool],
-    level_pools: &mut [RawPool],
-    coin: &[Option<Moments>],
-    (offset, ratio): &(Vec<f64>, Vec<f64>),
-    weight: f64,
-) {
-    for ((own, level), moments) in own_pools.iter_mut().zip(level_pools).zip(coin) {
+fn pool(pools: &mut [RawPool], coin: &[Option<Moments>], weight: f64) {
+    for (pool, moments) in pools.iter_mut().zip(coin) {
         if let Some(moments) = moments {
-            own.sum.pool(&moments.rescaled(offset, ratio), weight);
-            level.sum.pool_levels(moments, weight);
-            for pool in [own, level] {
-                pool.weight += weight;
-                pool.coins += 1;
-            }
+            pool.sum.pool(moments, weight);
+            pool.weight += weight;
+            pool.coins += 1;
         }
     }
 }

@@ -81,6 +81,7 @@ impl Coin {
     }
 
     /// Bars, missing ones included.
+    #[expect(clippy::len_without_is_empty, reason = "a coin that may be trained is never empty")]
     pub fn len(&self) -> usize {
         self.shape.len
     }
@@ -120,13 +121,16 @@ impl Coin {
 pub struct Survey {
     /// Coins to train, by symbol.
     pub coins: Vec<Coin>,
+    /// Coins outside the universe that could be trained: part of the market that the universe is
+    /// measured against, nothing else.
+    pub bystanders: Vec<Coin>,
     /// Coins of the universe that are not trained, by symbol.
     pub skipped: Vec<Skipped>,
     /// Coins of the universe whose job broke, by symbol.
     pub failed: Vec<Failed>,
     /// End of the run's data: no bar reaches past it.
     pub until: UtcMs,
-    /// The grid over all trained coins.
+    /// The grid over all coins, bystanders included.
     pub grid: Grid,
 }
 
@@ -165,12 +169,11 @@ pub fn survey(engine: &Engine<'_>, source: &dyn CandleSource, stage: usize) -> R
         engine.stop,
         |i| look(engine, source, i),
         |i, result: Fenced<Result<Sight, ScratchError>>| {
-            let (symbol, name) = match &entries[i] {
-                Entry::Coin(symbol) => (Some(symbol), symbol.to_string()),
-                Entry::Refused { name, .. } => (None, name.clone()),
+            let name = match &entries[i] {
+                Entry::Coin(symbol) => symbol.to_string(),
+                Entry::Refused { name, .. } => name.clone(),
             };
             engine.observer.stage_advanced("survey", i + 1, &name);
-            let _ = symbol;
             match result {
                 Ok(Ok(sight)) => sights.push((name, sight)),
                 Ok(Err(error)) => disk = Some(error),
@@ -234,17 +237,25 @@ fn look(engine: &Engine<'_>, source: &dyn CandleSource, index: usize) -> Result<
     })))
 }
 
-/// The end of the run: what was asked for, else the end of the latest bar. A clock that stands
-/// before most coins' last bars is refused rather than believed.
+/// Share of the coins that must reach the run's end: one series that was fetched later than the
+/// others does not make them stale.
+const END_SHARE: f64 = 0.05;
+
+/// The end of the run: what was asked for, else the latest end that enough coins reach. A clock that
+/// stands before most coins' last bars is refused rather than believed.
 fn run_end(settings: &Settings, now: UtcMs, sights: &[(String, Sight)]) -> Result<UtcMs, EngineError> {
     let looks =
         || sights.iter().filter_map(|(_, s)| if let Sight::Seen(look) = s { Some(look) } else { None });
-    let cut_short = looks().filter(|l| l.profile.rows_after_until > 0).count();
+    // One row after the clock is the bar still forming; more than one is a clock that stands behind.
+    let cut_short = looks().filter(|l| l.profile.rows_after_until > 1).count();
     let clock_decides = settings.until.is_none_or(|until| until > now);
     if clock_decides && cut_short > 0 && 2 * cut_short >= looks().count() {
         return Err(EngineError::ClockBehind { now, coins: cut_short });
     }
-    let latest = looks().map(|l| l.end).max().ok_or(EngineError::NothingReadable {
+    let mut ends: Vec<UtcMs> = looks().map(|l| l.end).collect();
+    ends.sort_unstable_by(|a, b| b.cmp(a));
+    let place = (END_SHARE * ends.len() as f64) as usize;
+    let latest = ends.get(place).copied().ok_or(EngineError::NothingReadable {
         entries: sights.len(),
         example: sights.iter().find_map(|(_, s)| match s {
             Sight::Refused(skipped) => skipped.reasons.first().map(|r| r.found.clone()),
@@ -264,7 +275,7 @@ fn select(
     let settings = engine.settings;
     let mut order: Vec<usize> = (0..sights.len()).collect();
     let adv = |i: &usize| match &sights[*i].1 {
-        Sight::Seen(look) => look.profile.adv_quote.unwrap_or(0.0),
+        Sight::Seen(look) => gates::adv_usd(&look.profile).unwrap_or(0.0),
         _ => 0.0,
     };
     let top = |n: usize, order: &mut Vec<usize>| {
@@ -276,7 +287,10 @@ fn select(
         Universe::Top(n) => top(*n, &mut order),
         Universe::Staged { start, target } => top((start * (stage + 1)).min(*target), &mut order),
         Universe::List(wanted) => {
-            let is = |i: &usize, symbol: &Symbol| matches!(&entries[*i], Entry::Coin(s) if s == symbol);
+            let is = |i: &usize, symbol: &Symbol| match &entries[*i] {
+                Entry::Coin(known) => known == symbol,
+                Entry::Refused { name, .. } => *name == symbol.to_string(),
+            };
             for symbol in wanted {
                 if !order.iter().any(|i| is(i, symbol)) {
                     return Err(EngineError::UnknownSymbol { symbol: symbol.to_string() });
@@ -289,8 +303,12 @@ fn select(
     let mut keep = vec![false; sights.len()];
     order.iter().for_each(|&i| keep[i] = true);
     let (mut coins, mut skipped, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    let mut bystanders = Vec::new();
     for (i, (name, sight)) in sights.into_iter().enumerate() {
         if !keep[i] {
+            if let (Sight::Seen(look), Entry::Coin(symbol)) = (sight, &entries[i]) {
+                bystanders.extend(admit(settings, symbol, i, *look, until));
+            }
             continue;
         }
         match sight {
@@ -305,10 +323,12 @@ fn select(
             }
         }
     }
-    let start = coins.iter().map(Coin::start).min();
-    let start = start.ok_or(EngineError::NothingTrainable { skipped: skipped.len() })?;
+    if coins.is_empty() {
+        return Err(EngineError::NothingTrainable { skipped: skipped.len() });
+    }
+    let start = coins.iter().chain(&bystanders).map(Coin::start).min().unwrap_or(until);
     let grid = Grid::covering(settings.timeframe, start, until);
-    Ok(Survey { coins, skipped, failed, until, grid })
+    Ok(Survey { coins, bystanders, skipped, failed, until, grid })
 }
 
 fn admit(
@@ -327,6 +347,13 @@ fn admit(
         .iter()
         .map(|r| Reason { code: r.code().into(), found: r.found().to_string(), limit: r.limit().to_string() })
         .collect();
+    if gates::adv_usd(&profile).is_none() && profile.adv_quote.is_some() {
+        reasons.push(Reason {
+            code: "quote_not_usd".into(),
+            found: symbol.quote().unwrap_or("an unknown quote").into(),
+            limit: "a quote worth a dollar, so that volume and order size are in USD".into(),
+        });
+    }
     match costs {
         Some(costs) if reasons.is_empty() => Ok(Coin {
             symbol: symbol.clone(),

@@ -88,11 +88,11 @@ pub struct FinalHead {
 /// Everything the trial learnt about one coin.
 #[derive(Clone, Debug)]
 pub struct CoinTrial {
-    /// Validation totals: [fold][lane, pooled head last][threshold]; final fold included.
+    /// Validation totals: `[fold][lane, pooled head last][policy]`; final fold included.
     pub validation: Vec<Vec<Vec<Totals>>>,
-    /// Test totals of the placebos: [fold][placebo][threshold].
+    /// Test totals of the placebos: `[fold][placebo][policy]`.
     pub placebos: Vec<Vec<Vec<Totals>>>,
-    /// Test records of the kept lanes: [fold][kept lane][threshold].
+    /// Test records of the kept lanes: `[fold][kept lane][policy]`.
     pub records: Vec<Vec<Vec<FoldRecord>>>,
     /// Per fold: bars judged, correlation of the deployed lane, costs as charged.
     pub folds: Vec<FoldFacts>,
@@ -170,7 +170,6 @@ struct Pass<'a> {
 ///
 /// # Errors
 /// When interrupted or the scratch disk fails.
-#[expect(clippy::too_many_lines, reason = "one flat pass")]
 pub fn trials(
     engine: &Engine<'_>,
     survey: &Survey,
@@ -216,8 +215,8 @@ pub fn trials(
         engine.stop,
         |i| -> Result<Option<Work>, ScratchError> {
             match &statistics.coins[i] {
-                Some(known) => pass.coin(i, &survey.coins[i], known).map(Some),
-                None => Ok(None),
+                Some(known) if slopes.fitted[i] => pass.coin(i, &survey.coins[i], known).map(Some),
+                _ => Ok(None),
             }
         },
         |i, result: Fenced<Result<Option<Work>, ScratchError>>| {
@@ -256,10 +255,11 @@ pub fn trials(
     }
 }
 
-/// Per fold and horizon, the pooled head of the cross-section over features in common units.
+/// Per tested fold and horizon, the pooled head of the cross-section: weights over own-scaled
+/// features, then over those in common units.
 fn pooled_heads(settings: &Settings, plan: &Plan, pools: &Pools) -> Vec<Vec<Vec<f64>>> {
     let horizons = settings.horizons().len();
-    (0..plan.folds.len())
+    (0..plan.tested().len())
         .map(|fold| {
             let pool = &pools.levels[fold];
             (0..horizons)
@@ -354,6 +354,7 @@ impl Pass<'_> {
                         trial.validation.push(self.validate(&prepared, &tape, heads.as_ref(), f, span))
                     }
                     Stage::Full => self.test(
+                        known,
                         &prepared,
                         &tape,
                         heads.as_ref(),
@@ -367,7 +368,7 @@ impl Pass<'_> {
             }
         }
         let (scores, labels): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
-        let lags = settings.label.horizon_bars + 24;
+        let lags = settings.label.horizon_bars + settings.timeframe.bars_in_days(1.0);
         trial.agreement = score_quality(&scores, &labels, 0.0, 0.0, lags);
         trial.buy_and_hold_pct = buy_and_hold(&prepared, self.plan);
         work.trial = Some(trial);
@@ -404,7 +405,10 @@ impl Pass<'_> {
         };
         let effective = own.n / settings.label.horizon_bars as f64;
         let deviations = deviations(&own, &followed, effective, &settings.taus, settings.own_log_odds_min);
-        let survival = &self.slopes.survival[f];
+        let survival = match stage {
+            Stage::Inner => &self.slopes.survival_before[f],
+            Stage::Full => &self.slopes.survival[f],
+        };
         let mut weights: Vec<Vec<f64>> = (0..lanes.len())
             .map(|l| (0..p).map(|i| survival[l] * (followed[(i, l)] + deviations[l].weights[i])).collect())
             .collect();
@@ -544,9 +548,9 @@ impl Pass<'_> {
             .collect()
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one caller")]
     fn test(
         &self,
+        known: &CoinStatistics,
         prepared: &Prepared,
         tape: &CoinTape,
         heads: Option<&StageHeads>,
@@ -566,7 +570,7 @@ impl Pass<'_> {
         let Some(heads) = heads.filter(|_| from < to) else { return };
         let Some((model, sides)) = self.one_side(prepared, from, to) else { return };
         let size = position_size(settings, &model);
-        self.fill_panel(prepared, tape, f, (from, to), &model, work);
+        self.fill_panel(known, prepared, tape, f, (from, to), &model, work);
         let scores = self.scores(prepared, heads, from, to);
         let policies = self.policies(prepared.series.symbol.market());
         let first_day = self.plan.test_start.day();
@@ -604,9 +608,9 @@ impl Pass<'_> {
         pairs.extend(fold_pairs);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one caller")]
     fn fill_panel(
         &self,
+        known: &CoinStatistics,
         prepared: &Prepared,
         tape: &CoinTape,
         f: usize,
@@ -615,9 +619,14 @@ impl Pass<'_> {
         work: &mut Work,
     ) {
         let p = self.statistics.p;
-        let b = Mat::from_fn(p, self.pooled_heads[f].len(), |i, h| self.pooled_heads[f][h][i]);
-        let rows = prepared.design.as_ref().get(from..to, ..p);
-        let scores = rows * &b;
+        let (offset, ratio) = &known.own;
+        // Both halves read the same design columns: the own scale is an affine map of the common one.
+        let b = Mat::from_fn(p + 1, self.pooled_heads[f].len(), |i, h| {
+            let head = &self.pooled_heads[f][h];
+            let own = |i: usize| over(head[i], ratio[i]);
+            if i < p { own(i) + head[p + i] } else { -(0..p).map(|i| own(i) * offset[i]).sum::<f64>() }
+        });
+        let scores = prepared.design.as_ref().subrows(from, to - from) * &b;
         let bar = self.plan.timeframe.ms();
         for i in from..to {
             let t = ((prepared.series.time(i).0 - self.plan.test_start.0) / bar) as usize;
@@ -661,7 +670,7 @@ impl CoinTape {
         let sign = |i: usize| flip.as_ref().map_or(1.0, |s| s[i]);
         let outright: Vec<f64> = own.iter().enumerate().map(|(i, r)| sign(i) * 1e4 * r.exp_m1()).collect();
         let real: Vec<f64> = (0..series.len())
-            .map(|i| outright[i] - if hedge { sign(i) * 1e4 * index[i].exp_m1() } else { 0.0 })
+            .map(|i| outright[i] - if hedge { sign(i) * 1e4 * index[i] } else { 0.0 })
             .collect();
         let placebo_bps = signs
             .iter()

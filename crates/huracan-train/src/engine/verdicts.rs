@@ -11,7 +11,6 @@ use crate::settings::Settings;
 use huracan_core::choose::rank::{RankInput, Ranked, rank};
 use huracan_core::choose::sharing::{SharingGain, SharingVerdict, gains, hurt};
 use huracan_core::choose::trade_ok::{Evidence, GateAnswer, judge, product_gates_ok, trade_ok};
-use huracan_core::costs::capacity_usd;
 use huracan_core::stats::moments::variance;
 use huracan_core::stats::multiple_testing::benjamini_hochberg;
 use huracan_core::stats::sharpe::sharpe;
@@ -96,8 +95,6 @@ pub struct CoinVerdict {
     pub product_ok: bool,
     /// Place in the roster.
     pub rank: Ranked,
-    /// Order size at which the expected net edge is zero, USD; `None` without a positive edge.
-    pub capacity_usd: Option<f64>,
     /// Lane that is deployed: shared encoder or none.
     pub lane: usize,
     /// The head to be written.
@@ -138,7 +135,7 @@ pub fn verdicts(
     trials: &Trials,
 ) -> Verdicts {
     let settings = engine.settings;
-    engine.observer.stage_started("verdicts", 4);
+    engine.observer.stage_started("verdicts", 3);
     let deployed: Vec<usize> =
         pools.choices.iter().map(|c| if c.use_encoder { SHARED } else { PLAIN }).collect();
     let thresholds: Vec<Threshold> = (0..plan.folds.len())
@@ -320,8 +317,6 @@ impl CoinContext<'_> {
         let coin: &Coin = &self.survey.coins[parts.index];
         let n = parts.metrics.sample_size as f64;
         let own = parts.metrics.avg_trade_bps.unwrap_or(0.0);
-        let gross: f64 = parts.records.iter().flat_map(|r| &r.trades).map(|t| t.gross_bps).sum();
-        let edge = if n > 0.0 { gross / n } else { 0.0 };
         let judged: Vec<&FoldFacts> = self.trial.folds.iter().filter(|f| f.bars > 0).collect();
         CoinVerdict {
             index: parts.index,
@@ -337,7 +332,6 @@ impl CoinContext<'_> {
             gates: parts.draft.gates,
             trade_ok: parts.draft.ok,
             rank: parts.rank,
-            capacity_usd: (edge > 0.0).then(|| capacity_usd(edge, &coin.costs)).filter(|c| *c > 0.0),
             lane: parts.lane,
             head: parts.head,
             hedged: hedged(self.settings, coin.symbol.market()),
