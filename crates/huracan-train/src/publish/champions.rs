@@ -212,11 +212,10 @@ fn decide(publication: &Publication<'_>, meetings: &[Meeting<'_>]) -> Vec<Decisi
         })
         .collect();
     let block = settings.metric_options(settings.seed).mean_block_days;
-    let compared = challenge(&pairs, &settings.champion, block, settings.seed.child("champions", 0));
-    let losses = losses(publication, &pairs, block);
+    let mut compared =
+        challenge(&pairs, &settings.champion, block, settings.seed.child("champions", 0)).into_iter();
     let plain =
         |takes_over: bool, reason: String| Decision { takes_over, reason, rule_values: BTreeMap::new() };
-    let mut compared = compared.into_iter().zip(losses);
     meetings
         .iter()
         .map(|meeting| match &meeting.incumbent {
@@ -233,18 +232,17 @@ fn decide(publication: &Publication<'_>, meetings: &[Meeting<'_>]) -> Vec<Decisi
                 "the champion was judged on later data than this candidate".to_owned(),
             ),
             Incumbent::Standing(_) => match compared.next() {
-                Some((comparison, loss_q)) => {
-                    let worse = loss_q.is_some_and(|q| q <= settings.champion.false_discovery_rate);
+                Some(comparison) => {
                     // A run moves a pointer by the rule or because of age: where this one has moved it
                     // already and the rule did not ask for it, age did. (The new pointer no longer says
                     // when the old model expired.)
                     let own = meeting.is_own();
                     let expired = own || meeting.expired(publication.until());
-                    let (takes_over, reason) = succeeds(&comparison, worse, expired);
+                    let (takes_over, reason) = succeeds(&comparison, expired);
                     Decision {
                         takes_over: takes_over || own,
                         reason: reason.to_owned(),
-                        rule_values: rule_values(publication, &comparison, loss_q),
+                        rule_values: rule_values(publication, &comparison),
                     }
                 }
                 None => plain(false, "the comparison is missing".to_owned()),
@@ -253,29 +251,17 @@ fn decide(publication: &Publication<'_>, meetings: &[Meeting<'_>]) -> Vec<Decisi
         .collect()
 }
 
-/// One-sided adjusted p of each candidate's loss: the same test with the sides exchanged.
-fn losses(publication: &Publication<'_>, pairs: &[(Record, Record)], block: f64) -> Vec<Option<f64>> {
-    let settings = publication.settings;
-    let turned: Vec<(Record, Record)> = pairs.iter().map(|(old, new)| (new.clone(), old.clone())).collect();
-    let seed = settings.seed.child("champions", 0);
-    challenge(&turned, &settings.champion, block, seed).into_iter().map(|c| c.q_value).collect()
-}
-
 /// Whether the candidate takes over, and why: by the rule, or from a champion past its age that it
 /// is not significantly worse than. A stale model is no safer for being kept.
-fn succeeds(comparison: &Comparison, worse: bool, expired: bool) -> (bool, &'static str) {
-    if !comparison.replaces && expired && !worse {
+fn succeeds(comparison: &Comparison, expired: bool) -> (bool, &'static str) {
+    if !comparison.replaces && expired && !comparison.worse {
         return (true, PAST_ITS_AGE);
     }
     (comparison.replaces, comparison.reason)
 }
 
 /// Every number the rule looked at, and every limit.
-fn rule_values(
-    publication: &Publication<'_>,
-    comparison: &Comparison,
-    loss_q: Option<f64>,
-) -> BTreeMap<String, Option<f64>> {
+fn rule_values(publication: &Publication<'_>, comparison: &Comparison) -> BTreeMap<String, Option<f64>> {
     let rule = &publication.settings.champion;
     let values = [
         ("common_days", Some(comparison.common_days as f64)),
@@ -288,7 +274,7 @@ fn rule_values(
         ("drawdown_slack_pct", Some(rule.drawdown_slack_pct)),
         ("pooled_gain_bps", comparison.pooled_gain_bps),
         ("q_value", comparison.q_value),
-        ("loss_q_value", loss_q),
+        ("significantly_worse", Some(f64::from(u8::from(comparison.worse)))),
         ("false_discovery_rate", Some(rule.false_discovery_rate)),
     ];
     values.into_iter().map(|(name, value)| (name.to_owned(), value.filter(|v| v.is_finite()))).collect()

@@ -53,10 +53,11 @@ impl RoundTrip {
     }
 }
 
-/// One side of the hedge instrument (Bitcoin) at the end of the data.
+/// One side of the hedge instrument (Bitcoin) at the end of the data, of the universe or not.
 pub(super) fn hedge_side_bps(publication: &Publication<'_>) -> f64 {
     let settings = publication.settings;
-    let bitcoin = publication.outcome.survey.coins.iter().find(|c| c.symbol.underlying() == "BTC");
+    let survey = &publication.outcome.survey;
+    let bitcoin = survey.coins.iter().chain(&survey.bystanders).find(|c| c.symbol.underlying() == "BTC");
     let fallback = || settings.fees.of(Market::Perp).taker_bps + 0.5 * SPREAD_MIN_BPS;
     bitcoin.map_or_else(fallback, |c| c.costs.one_side_bps(settings.costs.reference_order_usd, 1.0))
 }

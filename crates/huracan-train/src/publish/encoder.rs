@@ -3,7 +3,7 @@
 use super::Publication;
 use crate::engine::lanes::SHARED;
 use crate::engine::statistics::Stage;
-use huracan_core::encoder::{Encoder, WINSOR};
+use huracan_core::encoder::WINSOR;
 use huracan_store::formats::encoder::{EncoderCard, EncoderCoin, EncoderFile, Meaning, encoder_id};
 use huracan_store::formats::tensors::Tensor;
 use huracan_store::formats::wire::Span;
@@ -17,15 +17,10 @@ use std::collections::BTreeMap;
 pub(super) fn encoder_file(publication: &Publication<'_>) -> Result<Option<EncoderFile>, StoreError> {
     let outcome = publication.outcome;
     let used = outcome.verdicts.coins.iter().any(|c| c.lane == SHARED && c.head.components > 0);
-    let (Some(choices), Some(fold)) = (outcome.pools.choices.last(), outcome.plan.folds.last()) else {
-        return Ok(None);
-    };
-    if !used {
-        return Ok(None);
-    }
-    let stage = Stage::Full.at(outcome.plan.folds.len() - 1);
-    let pool = &outcome.pools.stages[stage];
-    let encoder = Encoder::pca(&pool.basis, &pool.deviation, choices.encoded.components, fold.train_end);
+    let Some(fold) = outcome.plan.folds.last().filter(|_| used) else { return Ok(None) };
+    let last = outcome.plan.folds.len() - 1;
+    let stage = Stage::Full.at(last);
+    let encoder = outcome.pools.encoder(&outcome.plan, last);
     let (k, p) = (encoder.components(), encoder.scale.len());
     let loading = |i: usize, j: usize| if encoder.scale[i] > 0.0 { encoder.loadings[(i, j)] } else { 0.0 };
     let data = (0..k).flat_map(|j| (0..p).map(move |i| (i, j))).map(|(i, j)| loading(i, j)).collect();
