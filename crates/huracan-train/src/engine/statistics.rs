@@ -275,7 +275,13 @@ pub fn coin_moments(grams: &[Gram], segments: Range<usize>, rows_min: f64) -> Op
     (span.rows() >= rows_min).then(|| span.moments()).flatten()
 }
 
-fn moments_per_stage(settings: &Settings, plan: &Plan, grams: &[Gram], scaler: Scaler, units: &Scaler) -> Work {
+fn moments_per_stage(
+    settings: &Settings,
+    plan: &Plan,
+    grams: &[Gram],
+    scaler: Scaler,
+    units: &Scaler,
+) -> Work {
     let needed = rows_min(settings);
     let horizons = Targets::of(settings).horizons;
     let own = scaler.offset_and_ratio(units);
@@ -284,8 +290,7 @@ fn moments_per_stage(settings: &Settings, plan: &Plan, grams: &[Gram], scaler: S
     let (mut train, mut validation, mut rows) = (Vec::new(), Vec::new(), Vec::new());
     let (mut level_train, mut level_validation) = (Vec::new(), Vec::new());
     for fold in &plan.folds {
-        let [inner, full] =
-            Stage::ALL.map(|stage| coin_moments(grams, stage.segments(fold), needed));
+        let [inner, full] = Stage::ALL.map(|stage| coin_moments(grams, stage.segments(fold), needed));
         let judged = coin_moments(grams, fold.validation.clone(), needed / 4.0).filter(|_| inner.is_some());
         if fold.test.is_some() {
             level_train.extend([&inner, &full].map(|m| m.as_ref().map(level)));
