@@ -400,7 +400,8 @@ fn a_check_lists_everything_and_does_not_depend_on_threads() {
         ]
     );
     let codes: Vec<&str> = checked[6].skip_reasons.iter().map(|reason| reason.code).collect();
-    assert_eq!(codes, ["short_history", "stale", "stablecoin_or_pegged"]);
+    assert_eq!(codes, ["short_history", "stablecoin_or_pegged"]);
+    assert_eq!(checked[6].trade_reasons.last().map(|reason| reason.code), Some("stale"));
     let json = serde_json::to_value(&checked).unwrap();
     assert_eq!(json[6]["skip_reasons"][0]["found"], 20.0);
     assert!(
