@@ -84,7 +84,7 @@ fn once(settings: &Settings, source: &SynthSource, workers: usize) -> Outcome {
         scratch: &scratch,
         observer: &Silent,
     };
-    run(&engine, source, 0).expect("a run")
+    run(&engine, source).expect("a run")
 }
 
 fn main() {

@@ -244,13 +244,11 @@ pub struct Outcome {
 
 /// One run, start to verdicts.
 ///
-/// `stage` is the number of completed runs of a staged universe.
-///
 /// # Errors
 /// [`EngineError`] when there is nothing to be said about any coin.
-pub fn run(engine: &Engine<'_>, source: &dyn CandleSource, stage: usize) -> Result<Outcome, EngineError> {
+pub fn run(engine: &Engine<'_>, source: &dyn CandleSource) -> Result<Outcome, EngineError> {
     let settings = engine.settings;
-    let survey = survey::survey(engine, source, stage)?;
+    let survey = survey::survey(engine, source)?;
     engine.observer.stage_finished("survey");
     let plan = Plan::new(
         &settings.walk,

@@ -157,7 +157,7 @@ fn name(source_index: usize) -> String {
 /// # Errors
 /// When nothing can be trained, the clock is behind the data, the scratch disk fails, or the run
 /// is interrupted.
-pub fn survey(engine: &Engine<'_>, source: &dyn CandleSource, stage: usize) -> Result<Survey, EngineError> {
+pub fn survey(engine: &Engine<'_>, source: &dyn CandleSource) -> Result<Survey, EngineError> {
     let settings = engine.settings;
     let entries = source.entries();
     engine.observer.stage_started("survey", entries.len());
@@ -185,7 +185,7 @@ pub fn survey(engine: &Engine<'_>, source: &dyn CandleSource, stage: usize) -> R
         return Err(error.into());
     }
     let until = run_end(settings, engine.now, &sights)?;
-    select(engine, entries, sights, until, stage)
+    select(engine, entries, sights, until)
 }
 
 fn look(engine: &Engine<'_>, source: &dyn CandleSource, index: usize) -> Result<Sight, ScratchError> {
@@ -270,7 +270,6 @@ fn select(
     entries: &[Entry],
     sights: Vec<(String, Sight)>,
     until: UtcMs,
-    stage: usize,
 ) -> Result<Survey, EngineError> {
     let settings = engine.settings;
     let mut order: Vec<usize> = (0..sights.len()).collect();
@@ -285,7 +284,8 @@ fn select(
     match &settings.universe {
         Universe::All => {}
         Universe::Top(n) => top(*n, &mut order),
-        Universe::Staged { start, target } => top((start * (stage + 1)).min(*target), &mut order),
+        // The stage a universe has reached is the store's knowledge: who reads it asks for the top N.
+        Universe::Staged { start, .. } => top(*start, &mut order),
         Universe::List(wanted) => {
             let is = |i: &usize, symbol: &Symbol| match &entries[*i] {
                 Entry::Coin(known) => known == symbol,

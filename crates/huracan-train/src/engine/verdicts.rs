@@ -1,5 +1,5 @@
 //! Verdicts: thresholds from validation, metrics from the test span, significance over coins,
-//! `trade_ok`, rank. Everything here reads trials; nothing is fitted on a test row.
+//! `trade_ok`. Everything here reads trials; nothing is fitted on a test row.
 
 use super::Engine;
 use super::book::{CrossSectionalIc, RankBandBook, information_coefficients, rank_band};
@@ -8,7 +8,6 @@ use super::pools::Pools;
 use super::survey::{Coin, Survey};
 use super::trial::{CoinTrial, FinalHead, FoldFacts, FoldRecord, POOLED, Trials, hedged, policy_grid};
 use crate::settings::Settings;
-use huracan_core::choose::rank::{RankInput, Ranked, rank};
 use huracan_core::choose::sharing::{SharingGain, SharingVerdict, gains, hurt};
 use huracan_core::choose::trade_ok::{Evidence, GateAnswer, judge, product_gates_ok, trade_ok};
 use huracan_core::stats::moments::variance;
@@ -93,8 +92,6 @@ pub struct CoinVerdict {
     pub trade_ok: bool,
     /// Whether the product's five gates alone pass.
     pub product_ok: bool,
-    /// Place in the roster.
-    pub rank: Ranked,
     /// Lane that is deployed: shared encoder or none.
     pub lane: usize,
     /// The head to be written.
@@ -241,18 +238,10 @@ pub fn verdicts(
             Draft { ok: trade_ok(&gates), gates, oos_bars }
         })
         .collect();
-    let order = rank(&rank_inputs(survey, &judged, &measured, &inputs, settings));
-    let mut places: Vec<Option<Ranked>> = vec![None; judged.len()];
-    order.into_iter().for_each(|r| {
-        let at = r.index;
-        places[at] = Some(r);
-    });
     let mut coins = Vec::with_capacity(judged.len());
     for (n, (&i, draft)) in judged.iter().zip(inputs).enumerate() {
         let final_lane = lane_of(n, tested);
-        let (Some(rank), Some(head)) = (places[n].clone(), trial(i).heads[final_lane].clone()) else {
-            continue;
-        };
+        let Some(head) = trial(i).heads[final_lane].clone() else { continue };
         let context = CoinContext { settings, survey, plan, trial: trial(i), thresholds: &thresholds, days };
         coins.push(context.verdict(Parts {
             index: i,
@@ -264,7 +253,6 @@ pub fn verdicts(
             q_value: q_values[n],
             pool_trade_bps,
             draft,
-            rank,
             head,
         }));
     }
@@ -299,7 +287,6 @@ struct Parts<'a> {
     q_value: Option<f64>,
     pool_trade_bps: f64,
     draft: Draft,
-    rank: Ranked,
     head: FinalHead,
 }
 
@@ -331,7 +318,6 @@ impl CoinContext<'_> {
             product_ok: product_gates_ok(&parts.draft.gates),
             gates: parts.draft.gates,
             trade_ok: parts.draft.ok,
-            rank: parts.rank,
             lane: parts.lane,
             head: parts.head,
             hedged: hedged(self.settings, coin.symbol.market()),
@@ -468,31 +454,6 @@ fn adjusted(measured: &[Metrics]) -> Vec<Option<f64>> {
 
 fn pooled_trade(records: &[Vec<&FoldRecord>]) -> f64 {
     mean(records.iter().flatten().flat_map(|r| &r.trades).map(|t| t.gross_bps - t.cost_bps))
-}
-
-fn rank_inputs(
-    survey: &Survey,
-    judged: &[usize],
-    measured: &[Metrics],
-    drafts: &[Draft],
-    settings: &Settings,
-) -> Vec<RankInput> {
-    let order = settings.costs.reference_order_usd;
-    judged
-        .iter()
-        .enumerate()
-        .map(|(n, &i)| {
-            let coin = &survey.coins[i];
-            RankInput {
-                symbol: coin.symbol.to_string(),
-                trade_ok: drafts[n].ok,
-                last_7d_net_bps: measured[n].last_7d_net_bps,
-                last_7d_trades: measured[n].last_7d_trades,
-                round_trip_bps: 2.0 * coin.costs.one_side_bps(order, 1.0),
-                adv_usd: coin.costs.adv_usd,
-            }
-        })
-        .collect()
 }
 
 /// How many coins sharing helped, hurt, or left undecided.

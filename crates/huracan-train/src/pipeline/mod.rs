@@ -177,7 +177,7 @@ fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) ->
         scratch: &scratch,
         observer: recorder,
     };
-    let outcome = engine::run(&engine, source, 0)?;
+    let outcome = engine::run(&engine, source)?;
     drop(scratch);
     let stamp = Stamp {
         run_id: run_id(outcome.survey.until, &inputs.bytes),

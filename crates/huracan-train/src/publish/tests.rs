@@ -81,7 +81,7 @@ fn outcome() -> &'static Outcome {
             scratch: &scratch,
             observer: &Silent,
         };
-        run(&engine, &SynthSource::new(&spec), 0).unwrap()
+        run(&engine, &SynthSource::new(&spec)).unwrap()
     })
 }
 
