@@ -18,6 +18,7 @@ pub mod pools;
 pub mod prepare;
 pub mod statistics;
 pub mod survey;
+pub mod tape;
 pub mod trial;
 pub mod verdicts;
 

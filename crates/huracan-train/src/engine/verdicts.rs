@@ -6,7 +6,8 @@ use super::book::{CrossSectionalIc, RankBandBook, information_coefficients, rank
 use super::lanes::{PLACEBO, PLAIN, SHARED};
 use super::pools::Pools;
 use super::survey::{Coin, Survey};
-use super::trial::{CoinTrial, FinalHead, FoldFacts, FoldRecord, POOLED, Trials, hedged, policy_grid};
+use super::tape::{FoldRecord, hedged, policy_grid};
+use super::trial::{CoinTrial, FinalHead, FoldFacts, POOLED, Trials};
 use crate::settings::Settings;
 use huracan_core::choose::sharing::{SharingGain, SharingVerdict, gains, hurt};
 use huracan_core::choose::trade_ok::{Evidence, GateAnswer, judge, product_gates_ok, trade_ok};

@@ -6,7 +6,7 @@ use super::{Publication, costs, metrics, recipe};
 use crate::engine::lanes::SHARED;
 use crate::engine::statistics::Stage;
 use crate::engine::survey::Coin;
-use crate::engine::trial::position_size;
+use crate::engine::tape::position_size;
 use crate::engine::verdicts::CoinVerdict;
 use faer::Mat;
 use huracan_core::heads::pooled::split;
