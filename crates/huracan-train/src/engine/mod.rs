@@ -19,6 +19,10 @@ pub mod prepare;
 pub mod statistics;
 pub mod survey;
 pub mod tape;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub mod trial;
 pub mod verdicts;
 

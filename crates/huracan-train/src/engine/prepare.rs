@@ -51,7 +51,9 @@ pub fn settle_features(
     plan: &Plan,
 ) -> Result<Scaler, ScratchError> {
     let end = plan.edges[plan.folds[0].train.end];
-    let eligible: Vec<&Coin> = survey.coins.iter().filter(|coin| coin.start() < end).collect();
+    let all = survey.coins.iter().chain(&survey.bystanders);
+    let mut eligible: Vec<&Coin> = all.filter(|coin| coin.start() < end).collect();
+    eligible.sort_by_key(|coin| coin.source_index);
     let mut sample: Vec<Vec<f64>> = vec![Vec::new(); market.columns.len()];
     for coin in eligible.iter().step_by(eligible.len().div_ceil(SAMPLE_COINS).max(1)) {
         let series = coin.series(engine.scratch)?;

@@ -122,7 +122,7 @@ pub struct Survey {
     /// Coins to train, by symbol.
     pub coins: Vec<Coin>,
     /// Coins outside the universe that could be trained: part of the market that the universe is
-    /// measured against, nothing else.
+    /// measured against, and of the sample that settles features and units; nothing else.
     pub bystanders: Vec<Coin>,
     /// Coins of the universe that are not trained, by symbol.
     pub skipped: Vec<Skipped>,

@@ -1,12 +1,11 @@
 //! One small run, published in many ways.
 
 use super::*;
-use crate::engine::{Engine, Silent, run};
-use crate::scratch::Scratch;
-use crate::settings::{BookChoice, EncoderSettings, TradingSettings, Universe};
+use crate::engine::testing::settings;
+use crate::engine::{self, Silent};
 use crate::source::SynthSource;
+use huracan_core::synth;
 use huracan_core::words::{Seed, Symbol};
-use huracan_core::{costs as core_costs, labels, synth, trial};
 use huracan_store::champions::{self as pointers, Nomination};
 use huracan_store::formats::champion::PromotedBy;
 use huracan_store::formats::promotion::{EventKind, PromotionEvent};
@@ -15,45 +14,6 @@ use huracan_store::{MemoryStore, PutMode, StorePath, promotions, roster as roste
 use std::sync::OnceLock;
 
 const RUN_ID: &str = "20250425T000000Z-00000001";
-
-fn settings() -> Settings {
-    Settings {
-        timeframe: huracan_core::words::Timeframe::H1,
-        market: huracan_core::words::Market::Perp,
-        until: None,
-        universe: Universe::All,
-        gates: Default::default(),
-        label: labels::LabelSpec {
-            kind: labels::LabelKind::Relative,
-            horizon_bars: 24,
-            entry_lag_bars: 1,
-            sigma_half_life_bars: 72.0,
-            clip: 6.0,
-        },
-        research_horizons_bars: Vec::new(),
-        walk: trial::plan::WalkForward { folds: 3, fold_days: 30.0, embargo_days: 5.0, inner_days: 30.0 },
-        fold_train_days_min: 30.0,
-        encoder: EncoderSettings { enabled: true, components: vec![5] },
-        lambdas: vec![1.0, 30.0],
-        taus: vec![3.0],
-        own_log_odds_min: 3.0,
-        fees: Default::default(),
-        costs: core_costs::CostOptions::default(),
-        trading: TradingSettings {
-            entry_cost_multiples: vec![0.5, 1.0],
-            exit_bands: vec![0.3],
-            day_sigma_target_pct: 2.0,
-            book: BookChoice::Auto,
-            funding_bps_per_8h: 1.0,
-        },
-        trade_gates: Default::default(),
-        champion: Default::default(),
-        placebos: 2,
-        placebo_run: None,
-        model_ttl_days: 7.0,
-        seed: Seed(1),
-    }
-}
 
 /// The run, made once.
 fn outcome() -> &'static Outcome {
@@ -71,17 +31,7 @@ fn outcome() -> &'static Outcome {
             outages: 0,
             ..synth::MarketSpec::default()
         };
-        let dir = tempfile::tempdir().unwrap();
-        let scratch = Scratch::open(&dir.path().join("scratch")).unwrap();
-        let engine = Engine {
-            settings: &settings(),
-            workers: 2,
-            now: UtcMs(i64::MAX / 2),
-            stop: &AtomicBool::new(false),
-            scratch: &scratch,
-            observer: &Silent,
-        };
-        run(&engine, &SynthSource::new(&spec)).unwrap()
+        engine::testing::run_with(&settings(), 2, &SynthSource::new(&spec)).unwrap()
     })
 }
 

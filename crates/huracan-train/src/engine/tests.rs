@@ -1,0 +1,125 @@
+//! Laws of a whole run: what the future may not change, what the number of workers may not change,
+//! what leaving coins out may not change.
+
+use super::testing::{run_with, settings};
+use super::*;
+use crate::settings::Universe;
+use crate::source::{CandleSource, Entry, LoadFailure, Loaded, SynthSource};
+use huracan_core::synth::MarketSpec;
+
+fn market() -> SynthSource {
+    SynthSource::new(&MarketSpec {
+        coins: 12,
+        days: 200,
+        planted_shared: 4,
+        planted_private: 2,
+        label_correlation: 0.5,
+        stablecoins: 0,
+        dirty: 0,
+        late_listings: 1,
+        thin: 0,
+        outages: 1,
+        ..MarketSpec::default()
+    })
+}
+
+/// The same market with every bar from `from` on bent out of shape.
+struct Bent {
+    inner: SynthSource,
+    from: UtcMs,
+}
+
+impl CandleSource for Bent {
+    fn entries(&self) -> &[Entry] {
+        self.inner.entries()
+    }
+
+    fn load(&self, index: usize) -> Result<Loaded, LoadFailure> {
+        let mut loaded = self.inner.load(index)?;
+        let bars = &mut loaded.bars;
+        for i in 0..bars.open_time.len() {
+            if bars.open_time[i] >= self.from.0 {
+                let bend = (0.04 * (0.7 * i as f64 + index as f64).sin()).exp();
+                for column in [&mut bars.open, &mut bars.high, &mut bars.low, &mut bars.close] {
+                    column[i] *= bend;
+                }
+                bars.volume[i] *= 1.3;
+            }
+        }
+        Ok(loaded)
+    }
+
+    fn fingerprint(&self, index: usize, until: Option<UtcMs>) -> String {
+        self.inner.fingerprint(index, until)
+    }
+}
+
+#[test]
+fn a_changed_future_leaves_every_earlier_fold_as_it_was() {
+    let clean = run_with(&settings(), 2, &market()).unwrap();
+    let last = clean.plan.tested().len() - 1;
+    let (from, _) = clean.plan.folds[last].test.unwrap();
+    let bent = run_with(&settings(), 2, &Bent { inner: market(), from }).unwrap();
+    assert_eq!(clean.feature_names, bent.feature_names);
+    assert_eq!(clean.survey.coins.len(), bent.survey.coins.len());
+    for fold in 0..=last {
+        let (a, b) = (&clean.pools.choices[fold], &bent.pools.choices[fold]);
+        assert_eq!(
+            (a.encoded, a.plain, &a.best, &a.level),
+            (b.encoded, b.plain, &b.best, &b.level),
+            "fold {fold}"
+        );
+        assert_eq!(clean.verdicts.thresholds[fold], bent.verdicts.thresholds[fold], "fold {fold}");
+    }
+    let days = ((from.0 - clean.plan.test_start.0) / UtcMs::DAY) as usize;
+    let mut traded = 0;
+    for (a, b) in clean.verdicts.coins.iter().zip(&bent.verdicts.coins) {
+        // Not the correlation: labels of a fold's last bars end in the next one.
+        let judged = |w: &verdicts::Window| (w.test, w.train_rows, w.trades, w.net_pnl_pct, w.sharpe);
+        let windows = |c: &verdicts::CoinVerdict| c.windows[..last].iter().map(judged).collect::<Vec<_>>();
+        assert_eq!(windows(a), windows(b), "coin {}", a.index);
+        let bits = |daily: &[f64]| daily[..days].iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&a.daily_net_bps), bits(&b.daily_net_bps), "coin {}", a.index);
+        traded += a.windows[..last].iter().map(|w| w.trades).sum::<usize>();
+    }
+    assert!(traded > 10, "{traded} trades are no test");
+    let later = |o: &Outcome| o.verdicts.universe_daily_net_bps[days..].to_vec();
+    assert_ne!(later(&clean), later(&bent), "bending the last fold must show there");
+}
+
+#[test]
+fn the_number_of_workers_changes_no_bit() {
+    let figures = |workers: usize| -> Vec<u64> {
+        let outcome = run_with(&settings(), workers, &market()).unwrap();
+        let coins = outcome.verdicts.coins.iter();
+        coins.flat_map(|c| c.daily_net_bps.iter().chain(&c.head.weights).map(|v| v.to_bits())).collect()
+    };
+    assert_eq!(figures(1), figures(3));
+}
+
+#[test]
+fn a_part_of_the_folder_keeps_the_whole_market() {
+    let all = run_with(&settings(), 2, &market()).unwrap();
+    let wanted: Vec<_> = all.survey.coins[..2].iter().map(|c| c.symbol.clone()).collect();
+    let part = Settings { universe: Universe::List(wanted), ..settings() };
+    let part = run_with(&part, 2, &market()).unwrap();
+    assert_eq!(part.survey.coins.len(), 2);
+    assert_eq!(part.survey.bystanders.len() + 2, all.survey.coins.len());
+    assert_eq!(part.feature_names, all.feature_names);
+    assert_eq!(part.survey.grid, all.survey.grid);
+    let hold = |o: &Outcome| o.verdicts.coins[0].baselines[0].net_pnl_pct.to_bits();
+    assert_eq!(hold(&part), hold(&all));
+}
+
+#[test]
+fn too_few_coins_for_a_relative_label_are_named() {
+    let lonely = SynthSource::new(&MarketSpec {
+        coins: 3,
+        days: 200,
+        dirty: 0,
+        stablecoins: 0,
+        ..MarketSpec::default()
+    });
+    let error = run_with(&settings(), 1, &lonely).err().map(|e| e.code());
+    assert_eq!(error, Some("too_few_coins"));
+}
