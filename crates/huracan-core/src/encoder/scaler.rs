@@ -15,6 +15,9 @@ const SAMPLE_ROWS: usize = 4096;
 const FEW_VALUES: usize = 50;
 /// … and below this many its scale is held up by the common one.
 const ENOUGH_VALUES: usize = 240;
+/// A feature that moves less than this share of what it moves in other coins is silent: what is left
+/// of it is rounding (Bitcoin against Bitcoin), which scaling would blow up to a signal.
+const SILENT_SHARE: f64 = 1e-4;
 
 /// Location and scale per feature. A scale of 0 marks a feature that never varied in training: it
 /// is 0 for every row.
@@ -46,7 +49,7 @@ impl Scaler {
 
     /// Fits as [`Scaler::fit`], held by the units common to all coins where the coin itself says too
     /// little: with few values of a feature its centre is the common one, and its scale at least a
-    /// quarter of the common one.
+    /// quarter of the common one; one that only carries rounding noise is silent.
     pub fn fit_within(x: &FeatureMatrix, span: Range<usize>, units: &Scaler) -> Scaler {
         let mut own = Scaler::fit(x, span.clone());
         for j in 0..x.p {
@@ -54,7 +57,9 @@ impl Scaler {
             if known < FEW_VALUES {
                 own.center[j] = units.center[j];
                 own.scale[j] = units.scale[j];
-            } else if known < ENOUGH_VALUES && own.scale[j] > 0.0 {
+            } else if own.scale[j] < SILENT_SHARE * units.scale[j] {
+                own.scale[j] = 0.0;
+            } else if known < ENOUGH_VALUES {
                 own.scale[j] = own.scale[j].max(0.25 * units.scale[j]);
             }
         }
@@ -168,6 +173,8 @@ mod tests {
         assert_eq!(fit(20), (1.0, 8.0));
         assert_eq!(fit(100).1, 2.0);
         assert!(fit(300).1 < 2.0);
+        let noise = (0..300).map(|i| 1.0 + 1e-15 * (i % 7) as f64).collect();
+        assert_eq!(Scaler::fit_within(&matrix(&[noise]), 0..300, &units).scale, [0.0]);
     }
 
     #[test]

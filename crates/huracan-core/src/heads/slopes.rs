@@ -33,13 +33,16 @@ impl SlopeEstimate {
     }
 }
 
+/// Atoms of the even grid; 0 (does not follow) and the weighted mean (follows as all do) come beside.
 const GRID: usize = 61;
+/// The grid reaches this many weighted standard deviations to either side of the weighted mean.
+const SPREADS: f64 = 5.0;
 const ITERATIONS: usize = 60;
 
 /// The distribution of slopes over coins: atoms and their weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SlopePrior {
-    /// Slopes on an even grid.
+    /// Candidate slopes.
     pub atoms: Vec<f64>,
     /// Their probabilities; sum 1.
     pub weights: Vec<f64>,
@@ -53,19 +56,27 @@ impl SlopePrior {
 
     /// Maximum-likelihood prior of the given estimates.
     pub fn fit(estimates: &[SlopeEstimate]) -> SlopePrior {
-        let low = estimates.iter().map(|e| e.slope).fold(f64::INFINITY, f64::min);
-        let high = estimates.iter().map(|e| e.slope).fold(f64::NEG_INFINITY, f64::max);
-        if !(low.is_finite() && high.is_finite()) {
+        let weights: Vec<f64> = estimates.iter().map(|e| 1.0 / (e.std_error * e.std_error)).collect();
+        let total: f64 = weights.iter().sum();
+        if !(total.is_finite() && total > 0.0) {
             return SlopePrior::full_pooling();
         }
-        if high - low < 1e-12 {
-            return SlopePrior { atoms: vec![low], weights: vec![1.0] };
+        let weighed = |f: &dyn Fn(&SlopeEstimate) -> f64| {
+            estimates.iter().zip(&weights).map(|(e, w)| w * f(e)).sum::<f64>() / total
+        };
+        let mean = weighed(&|e| e.slope);
+        let spread = weighed(&|e| (e.slope - mean).powi(2)).sqrt();
+        let reach = SPREADS * spread;
+        // A coin whose score hardly varies has a slope of any size: where such coins lie must not
+        // stretch the grid until it has no atom left where the others are.
+        let mut atoms = vec![0.0, mean];
+        if reach > 1e-12 {
+            atoms.extend((0..GRID).map(|g| mean - reach + 2.0 * reach * g as f64 / (GRID - 1) as f64));
         }
-        let atoms: Vec<f64> = (0..GRID).map(|g| low + (high - low) * g as f64 / (GRID - 1) as f64).collect();
         let likelihood: Vec<Vec<f64>> = estimates.iter().map(|e| likelihoods(&atoms, e)).collect();
-        let mut weights = vec![1.0 / GRID as f64; GRID];
+        let mut weights = vec![1.0 / atoms.len() as f64; atoms.len()];
         for _ in 0..ITERATIONS {
-            let mut next = vec![0.0; GRID];
+            let mut next = vec![0.0; atoms.len()];
             for row in &likelihood {
                 let total: f64 = row.iter().zip(&weights).map(|(l, w)| l * w).sum();
                 if total > 0.0 {
@@ -148,6 +159,19 @@ mod tests {
         let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
         assert!(mean(&posterior[..370]).abs() < 1.2, "{}", mean(&posterior[..370]));
         assert!(mean(&posterior[370..]) > 11.0, "{}", mean(&posterior[370..]));
+    }
+
+    #[test]
+    fn a_coin_whose_score_hardly_varies_does_not_blind_the_grid() {
+        let mut estimates = noisy(&[1.0; 300], 0.8);
+        estimates.push(SlopeEstimate { slope: 4000.0, std_error: 3000.0 });
+        estimates.push(SlopeEstimate { slope: -2500.0, std_error: 3000.0 });
+        let prior = SlopePrior::fit(&estimates);
+        for estimate in &estimates[..300] {
+            let posterior = prior.posterior(Some(*estimate));
+            assert!((0.5..1.5).contains(&posterior), "{posterior}");
+        }
+        assert!((prior.posterior(Some(estimates[300])) - 1.0).abs() < 0.5);
     }
 
     #[test]

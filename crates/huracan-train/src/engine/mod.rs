@@ -109,7 +109,8 @@ pub enum EngineError {
     },
     /// No coin has enough training rows in some fold.
     #[error(
-        "no coin has {days} days of labelled rows before the first fold; give more history or fewer folds"
+        "the pooled statistics of a fold are empty or unsound; coins need {days} days of labelled rows before it: \
+         give more history or fewer folds, and look at `huracan data check`"
     )]
     EmptyPool {
         /// Days needed.

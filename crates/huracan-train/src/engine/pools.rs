@@ -118,6 +118,12 @@ fn level(raw: &RawPool) -> Option<Pool> {
 fn standardise(raw: &RawPool, pooled: Moments) -> Option<Pool> {
     let deviation = pooled.deviations();
     let moments = pooled.standardised(&deviation);
+    // No correlation exceeds 1 but by rounding: more means that some feature carries nothing else.
+    let columns = 0..deviation.len();
+    let sound = columns.clone().all(|j| columns.clone().all(|i| moments.cov[(i, j)].abs() < 1.0 + 1e-6));
+    if !sound {
+        return None;
+    }
     let basis = Eigenbasis::new(&moments.cov)?;
     Some(Pool { moments, deviation, weight: raw.weight, coins: raw.coins, basis })
 }
