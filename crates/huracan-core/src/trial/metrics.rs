@@ -36,6 +36,8 @@ pub struct Trade {
     pub gross_bps: f64,
     /// Round-trip cost, bps of capital.
     pub cost_bps: f64,
+    /// Orders it took: 2 for a round trip, fewer where a position was renewed at its horizon.
+    pub orders: u8,
 }
 
 impl Trade {
@@ -154,6 +156,7 @@ pub fn measure(
     let (start, end) = window;
     let length_ms = (end.0 - start.0).max(0);
     let days = length_ms as f64 / UtcMs::DAY as f64;
+    let orders = trades.iter().map(|t| f64::from(t.orders)).sum::<f64>();
     let sample = SharpeSample::of(daily_net_bps);
     let test = newey_west_mean(daily_net_bps, options.hac_lag_days, SmallSample::Student);
     let recent = || trades.iter().filter(|t| t.exit.0 > end.0 - 7 * UtcMs::DAY && t.exit <= end);
@@ -181,7 +184,7 @@ pub fn measure(
         hit_rate: hit_rate(&net),
         max_drawdown_pct: pct(max_drawdown(daily_net_bps)),
         avg_trade_bps: mean(&net),
-        turnover_per_day: if days > 0.0 { 2.0 * trades.len() as f64 / days } else { 0.0 },
+        turnover_per_day: if days > 0.0 { orders / days } else { 0.0 },
         profit_factor: profit_factor(&net),
         exposure,
         last_7d_net_bps: recent().map(Trade::net_bps).sum::<f64>() + 0.0,
@@ -301,7 +304,14 @@ mod tests {
     }
 
     fn trade(entry_ms: i64, exit_ms: i64, gross_bps: f64) -> Trade {
-        Trade { entry: UtcMs(entry_ms), exit: UtcMs(exit_ms), side: 1.0, gross_bps, cost_bps: 10.0 }
+        Trade {
+            entry: UtcMs(entry_ms),
+            exit: UtcMs(exit_ms),
+            side: 1.0,
+            gross_bps,
+            cost_bps: 10.0,
+            orders: 2,
+        }
     }
 
     #[test]

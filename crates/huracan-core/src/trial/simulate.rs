@@ -45,7 +45,9 @@ pub trait Ledger {
     fn trade(&mut self, trade: ClosedTrade);
 }
 
-/// One round trip in bar indices of the tape.
+/// One bet in bar indices of the tape: a position from its opening, or from its renewal at the
+/// horizon, to its closing or next renewal. A renewal is a new decision, not an order: it costs
+/// nothing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClosedTrade {
     /// Bar at whose close the position was opened.
@@ -56,8 +58,10 @@ pub struct ClosedTrade {
     pub side: f64,
     /// Return before costs, bps.
     pub gross_bps: f64,
-    /// Fees, spread, slippage and carry of both sides, bps.
+    /// Fees, spread, slippage of the orders it took, and carry, bps.
     pub cost_bps: f64,
+    /// Orders it took: 2 for a whole round trip, 1 or 0 where a renewal stands at an end.
+    pub orders: u8,
 }
 
 /// Runs a policy over a tape. The position is closed at the last tradable bar.
@@ -66,6 +70,7 @@ pub fn simulate(tape: &Tape<'_>, policy: &Policy, ledger: &mut impl Ledger) {
     let Some(last) = (0..n).rev().find(|&i| tape.one_side_bps[i].is_finite()) else { return };
     let lag = policy.lag_bars.max(1);
     let mut queue = vec![0.0_f64; lag];
+    let mut renewals = vec![false; lag];
     let (mut target, mut held) = (0.0_f64, 0.0_f64);
     let mut decided_bars = 0_usize;
     let mut open: Option<ClosedTrade> = None;
@@ -83,19 +88,34 @@ pub fn simulate(tape: &Tape<'_>, policy: &Policy, ledger: &mut impl Ledger) {
         let side_cost = tape.one_side_bps[i];
         let tradable = side_cost.is_finite();
         let due = if i == last { 0.0 } else { queue[i % lag] };
+        let renewed = std::mem::take(&mut renewals[i % lag]);
         let charged = tape.size * side_cost;
         if tradable && due != held {
             if let Some(mut trade) = open.take() {
                 trade.exit = i;
                 trade.cost_bps += charged;
+                trade.orders += 1;
                 net -= charged;
                 ledger.trade(trade);
             }
             if due != 0.0 {
                 net -= charged;
-                open = Some(ClosedTrade { entry: i, exit: i, side: due, gross_bps: 0.0, cost_bps: charged });
+                open = Some(ClosedTrade {
+                    entry: i,
+                    exit: i,
+                    side: due,
+                    gross_bps: 0.0,
+                    cost_bps: charged,
+                    orders: 1,
+                });
             }
             held = due;
+        } else if renewed
+            && tradable
+            && let Some(bet) = open.as_mut().filter(|bet| bet.entry < i)
+        {
+            ledger.trade(ClosedTrade { exit: i, ..*bet });
+            *bet = ClosedTrade { entry: i, exit: i, side: held, gross_bps: 0.0, cost_bps: 0.0, orders: 0 };
         }
         if net != 0.0 {
             ledger.bar(i, net);
@@ -112,6 +132,9 @@ pub fn simulate(tape: &Tape<'_>, policy: &Policy, ledger: &mut impl Ledger) {
         let expired = decided_bars >= policy.horizon_bars;
         let faded = edge * target < policy.exit_band * bar;
         if wanted != 0.0 && (wanted != target || expired) {
+            if wanted == target {
+                renewals[i % lag] = true;
+            }
             target = wanted;
             decided_bars = 0;
         } else if wanted == 0.0 && (expired || faded) {
@@ -181,7 +204,8 @@ mod tests {
         let returns = [1000.0, 1000.0, 7.0, 1000.0, 0.0, 0.0];
         let ledger = run(&edge, &returns, &POLICY);
         // Decided at 0, bought at the close of 1, edge gone at 1, sold at the close of 2.
-        let expected = ClosedTrade { entry: 1, exit: 2, side: 1.0, gross_bps: 7.0, cost_bps: 10.0 };
+        let expected =
+            ClosedTrade { entry: 1, exit: 2, side: 1.0, gross_bps: 7.0, cost_bps: 10.0, orders: 2 };
         assert_eq!(ledger.trades, [expected]);
         assert_eq!(ledger.bars, [(1, -5.0), (2, 2.0)]);
     }
@@ -222,7 +246,8 @@ mod tests {
         let trades = run(&edge, &[1.0; 12], &POLICY).trades;
         assert_eq!((trades.len(), trades[0].entry, trades[0].exit), (1, 1, 5));
         let kept = run(&[50.0; 12], &[1.0; 12], &POLICY).trades;
-        assert_eq!((kept.len(), kept[0].entry, kept[0].exit), (1, 1, 11));
+        let bets: Vec<_> = kept.iter().map(|t| (t.entry, t.exit, t.orders, t.cost_bps)).collect();
+        assert_eq!(bets, [(1, 5, 1, 5.0), (5, 9, 0, 0.0), (9, 11, 1, 5.0)]);
     }
 
     #[test]

@@ -129,6 +129,7 @@ pub(super) fn record(ledger: &FullLedger, prepared: &Prepared, from: usize, firs
             side: t.side,
             gross_bps: t.gross_bps,
             cost_bps: t.cost_bps,
+            orders: t.orders,
         })
         .collect();
     FoldRecord { daily, trades, bars_held: ledger.trades.iter().map(|t| t.exit - t.entry).sum() }
