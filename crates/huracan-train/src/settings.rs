@@ -25,7 +25,7 @@ pub enum BookChoice {
 pub enum Universe {
     /// All of them.
     All,
-    /// The N most liquid of those that pass their gates.
+    /// The N most liquid by daily volume in USD, before any gate has spoken.
     Top(usize),
     /// Exactly these.
     List(Vec<Symbol>),

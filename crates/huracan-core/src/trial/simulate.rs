@@ -10,7 +10,7 @@ pub struct Tape<'a> {
     /// Expected gross edge in bps of a long position held for the horizon; NaN where there is none.
     pub edge_bps: &'a [f64],
     /// Gross return in bps of one unit long from the previous close to this one (hedge included
-    /// where the book is hedged); 0 at a missing bar.
+    /// where the book is hedged); at a missing bar 0, or what the hedge alone did.
     pub return_bps: &'a [f64],
     /// Cost in bps of buying or selling one unit at this bar's close; NaN at a missing bar, where
     /// nothing can be done.

@@ -77,7 +77,8 @@ pub struct CoinTrial {
 pub struct FoldFacts {
     /// Bars that could be traded.
     pub bars: usize,
-    /// Correlation of the deployed lane's score with the label.
+    /// Correlation with the label of the score of the lane the run deploys, also for a coin that does
+    /// without the encoder.
     pub ic: Option<f64>,
     /// Mean one-side cost as charged, bps; hedge included where hedged.
     pub one_side_bps: f64,
