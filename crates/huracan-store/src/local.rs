@@ -66,9 +66,8 @@ impl LocalStore {
     /// having it exclusively means that no temporary is in use.
     fn sweep(&self) -> Result<()> {
         let Ok(writers) = self.lock_file("writers") else { return Ok(()) };
-        match writers.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => return Ok(()),
+        if !locked_soon(&writers) {
+            return Ok(());
         }
         let mut left_behind = Vec::new();
         walk(&self.root, &mut |path, name, _| {
@@ -298,6 +297,20 @@ impl Store for LocalStore {
             Err(TryLockError::Error(e)) => Err(StoreError::writing(note.display(), "lock the store", e)),
         }
     }
+}
+
+/// Takes a lock exclusively, if it is free or becomes so within a moment. A process that is just
+/// being started holds copies of its parent's locks until it runs its own program: such a lock is
+/// nobody's and goes by itself.
+fn locked_soon(file: &File) -> bool {
+    for _ in 0..100 {
+        match file.try_lock() {
+            Ok(()) => return true,
+            Err(TryLockError::WouldBlock) => std::thread::sleep(std::time::Duration::from_millis(5)),
+            Err(TryLockError::Error(_)) => return false,
+        }
+    }
+    false
 }
 
 #[cfg(test)]
