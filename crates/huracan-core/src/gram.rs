@@ -292,6 +292,45 @@ impl Moments {
         scaled
     }
 
+    /// Moments of `W'x` for a p × k map `W`: what a head over k codes is fitted on.
+    pub fn projected(&self, map: &Mat<f64>) -> Moments {
+        let k = map.ncols();
+        let mean = (0..k).map(|j| (0..map.nrows()).map(|i| map[(i, j)] * self.mean[i]).sum()).collect();
+        Moments {
+            n: self.n,
+            mean,
+            mean_y: self.mean_y.clone(),
+            cov: map.transpose() * (&self.cov * map),
+            cross: map.transpose() * &self.cross,
+            var_y: self.var_y.clone(),
+        }
+    }
+
+    /// Moments of some of the features, in the order given.
+    pub fn columns(&self, columns: &[usize]) -> Moments {
+        let k = columns.len();
+        Moments {
+            n: self.n,
+            mean: columns.iter().map(|&i| self.mean[i]).collect(),
+            mean_y: self.mean_y.clone(),
+            cov: Mat::from_fn(k, k, |i, j| self.cov[(columns[i], columns[j])]),
+            cross: Mat::from_fn(k, self.mean_y.len(), |i, j| self.cross[(columns[i], j)]),
+            var_y: self.var_y.clone(),
+        }
+    }
+
+    /// Moments with some of the targets, in the order given.
+    pub fn targets(&self, targets: &[usize]) -> Moments {
+        Moments {
+            cross: Mat::from_fn(self.mean.len(), targets.len(), |i, j| self.cross[(i, targets[j])]),
+            mean_y: targets.iter().map(|&j| self.mean_y[j]).collect(),
+            var_y: targets.iter().map(|&j| self.var_y[j]).collect(),
+            mean: self.mean.clone(),
+            cov: self.cov.clone(),
+            n: self.n,
+        }
+    }
+
     /// Divides a pool by its total weight.
     pub fn divide(mut self, weight: f64) -> Moments {
         let scale = 1.0 / weight;

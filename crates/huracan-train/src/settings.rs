@@ -2,6 +2,8 @@
 
 use huracan_core::choose::champion::ChampionRule;
 use huracan_core::choose::trade_ok::TradeGates;
+use huracan_core::encoder::{AutoencoderSpec, EncoderKind};
+use huracan_core::heads::trees::TreesSpec;
 use huracan_core::costs::{CostOptions, FeeSchedule};
 use huracan_core::gates::GateLimits;
 use huracan_core::labels::LabelSpec;
@@ -41,10 +43,32 @@ pub enum Universe {
 /// The shared encoder's part of the configuration.
 #[derive(Clone, PartialEq, Debug)]
 pub struct EncoderSettings {
-    /// Whether any encoder is tried.
-    pub enabled: bool,
-    /// Numbers of codes that compete on inner validation.
+    /// Kinds that compete on inner validation; none: no encoder at all.
+    pub kinds: Vec<EncoderKind>,
+    /// Numbers of principal components that compete on inner validation.
     pub components: Vec<usize>,
+    /// Ranks of the reduced-rank regression that compete on inner validation.
+    pub ranks: Vec<usize>,
+    /// The autoencoder's shape and training.
+    pub autoencoder: AutoencoderSpec,
+}
+
+impl EncoderSettings {
+    /// Whether a kind is tried.
+    pub fn tries(&self, kind: EncoderKind) -> bool {
+        self.kinds.contains(&kind)
+    }
+}
+
+/// Heads besides the ridge, which always competes.
+#[derive(Clone, PartialEq, Debug)]
+pub struct HeadSettings {
+    /// Boosted trees; `None`: not tried.
+    pub trees: Option<TreesSpec>,
+    /// Principal components that trees read beside the features, in a variant of their own; 0: none.
+    pub trees_components: usize,
+    /// Rows of all coins that autoencoder and trees are fitted on, at most.
+    pub sample_rows: usize,
 }
 
 /// How edges become trades.
@@ -88,6 +112,8 @@ pub struct Settings {
     pub fold_train_days_min: f64,
     /// The shared encoder.
     pub encoder: EncoderSettings,
+    /// Heads besides the ridge.
+    pub heads: HeadSettings,
     /// Penalties λ/n that compete on inner validation.
     pub lambdas: Vec<f64>,
     /// Penalties τ/n of a coin's deviation from the pooled head; ∞ is always a candidate.

@@ -8,7 +8,7 @@
 use crate::encoder::Eigenbasis;
 use crate::gram::Moments;
 use faer::linalg::solvers::{Llt, Solve};
-use faer::{Mat, Side};
+use faer::{Mat, MatRef, Side};
 
 /// Ridge over a pool in its own eigenbasis: `(P + λM)⁻¹ c`, p × q, for `components` codes (0: no
 /// encoder). `cross` is p × q in standardised units, `lambda` in units of λ/n.
@@ -20,10 +20,19 @@ pub fn ridge_in_basis(basis: &Eigenbasis, cross: &Mat<f64>, lambda: f64, compone
     &basis.vectors * shrunk
 }
 
-/// The penalty metric `I − ½WW'` of `components` codes.
-pub fn penalty_metric(basis: &Eigenbasis, components: usize) -> Mat<f64> {
-    let p = basis.values.len();
+/// [`ridge_on_codes`] over the first `components` principal components, in their own basis.
+pub fn ridge_on_components(basis: &Eigenbasis, cross: &Mat<f64>, lambda: f64, components: usize) -> Mat<f64> {
     let w = basis.vectors.get(.., ..components.min(basis.rank));
+    let rotated = w.transpose() * cross;
+    let shrunk = Mat::from_fn(rotated.nrows(), rotated.ncols(), |i, j| {
+        rotated[(i, j)] / (basis.values[i] + lambda)
+    });
+    w * shrunk
+}
+
+/// The penalty metric `I − ½WW'` of orthonormal loadings, p × k; k may be 0.
+pub fn penalty_metric(w: MatRef<'_, f64>) -> Mat<f64> {
+    let p = w.nrows();
     let mut metric = w * w.transpose() * faer::Scale(-0.5);
     (0..p).for_each(|i| metric[(i, i)] += 1.0);
     metric
@@ -33,6 +42,15 @@ pub fn penalty_metric(basis: &Eigenbasis, components: usize) -> Mat<f64> {
 pub fn ridge(cov: &Mat<f64>, cross: &Mat<f64>, lambda: f64, metric: &Mat<f64>) -> Option<Mat<f64>> {
     let a = cov + metric * faer::Scale(lambda);
     Some(Llt::new(a.as_ref(), Side::Lower).ok()?.solve(cross))
+}
+
+/// Ridge over the codes `W'x` alone, with no column of one's own: `W(W'CW + λI)⁻¹W'c`, p × q; `None`
+/// when the matrix is not positive definite.
+pub fn ridge_on_codes(cov: &Mat<f64>, cross: &Mat<f64>, lambda: f64, w: MatRef<'_, f64>) -> Option<Mat<f64>> {
+    let mut a = w.transpose() * (cov * w);
+    (0..w.ncols()).for_each(|i| a[(i, i)] += lambda);
+    let right = w.transpose() * cross;
+    Some(w * Llt::new(a.as_ref(), Side::Lower).ok()?.solve(&right))
 }
 
 /// A pool without one of its members: `(W·pool − w·member) / (W − w)`; `None` when nothing is left.
@@ -86,7 +104,7 @@ mod tests {
         let m = moments(p);
         let basis = Eigenbasis::new(&m.cov).unwrap();
         let in_basis = ridge_in_basis(&basis, &m.cross, lambda, k);
-        let in_metric = ridge(&m.cov, &m.cross, lambda, &penalty_metric(&basis, k)).unwrap();
+        let in_metric = ridge(&m.cov, &m.cross, lambda, &penalty_metric(basis.vectors.get(.., ..k))).unwrap();
         // The same head as an ordinary ridge over k + p columns [codes, own].
         let t = Mat::from_fn(p, k + p, |i, j| {
             if j < k { basis.vectors[(i, j)] } else { f64::from(u8::from(i == j - k)) }
@@ -104,6 +122,24 @@ mod tests {
             assert!((own[i] - wide[(k + i, 0)]).abs() < 1e-12);
         }
         (0..k).for_each(|j| assert!((gamma[j] - wide[(j, 0)]).abs() < 1e-12));
+    }
+
+    #[test]
+    fn a_head_on_codes_alone_is_the_ridge_over_the_codes() {
+        let (p, k, lambda) = (7, 3, 0.4);
+        let m = moments(p);
+        let basis = Eigenbasis::new(&m.cov).unwrap();
+        let w = basis.vectors.get(.., ..k).to_owned();
+        let codes = m.projected(&w);
+        let gamma = ridge(&codes.cov, &codes.cross, lambda, &Mat::identity(k, k)).unwrap();
+        let beta = ridge_on_codes(&m.cov, &m.cross, lambda, w.as_ref()).unwrap();
+        let folded = &w * &gamma;
+        (0..p).for_each(|i| assert!((beta[(i, 0)] - folded[(i, 0)]).abs() < 1e-12));
+        // In the eigenbasis the codes do not correlate: each weight is shrunk by itself.
+        (0..k).for_each(|j| {
+            let alone = codes.cross[(j, 0)] / (basis.values[j] + lambda);
+            assert!((gamma[(j, 0)] - alone).abs() < 1e-12);
+        });
     }
 
     #[test]

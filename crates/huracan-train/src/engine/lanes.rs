@@ -1,10 +1,11 @@
 //! Lanes: the heads that run side by side through every fold, and the slopes pass that says how
 //! strongly each coin follows its pooled head.
 //!
-//! A lane is a target with a choice of codes and penalty per fold. The label has three (with the
-//! shared encoder, without, with the coin's own principal components), every placebo one.
+//! A lane is a target with a variant per fold. The label has one lane for every way of sharing or of
+//! doing without ([`Lane`]), every placebo one.
 
-use super::pools::{Chosen, Pools};
+use super::extra::{self, Extra};
+use super::pools::{Codes, Pool, Pools, Variant, group, solve};
 use super::statistics::{CoinStatistics, Stage, Statistics, Targets, coin_moments, read_grams, rows_min};
 use super::survey::{Failed, Survey};
 use super::{Engine, EngineError};
@@ -12,56 +13,161 @@ use crate::pool::{Fenced, run_ordered};
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
 use faer::Mat;
-use huracan_core::encoder::Eigenbasis;
+use huracan_core::encoder::{Eigenbasis, EncoderKind};
 use huracan_core::gram::{Gram, Moments};
-use huracan_core::heads::pooled::{leave_out, penalty_metric, ridge};
+use huracan_core::heads::pooled::leave_out;
 use huracan_core::heads::slopes::{SlopeEstimate, SlopePrior};
 use huracan_core::trial::plan::Plan;
 use std::collections::BTreeMap;
 
-/// Lane of the head with the shared encoder.
-pub const SHARED: usize = 0;
-/// Lane of the head without an encoder.
-pub const PLAIN: usize = 1;
-/// Lane of the head on the coin's own principal components.
-pub const OWN_PCA: usize = 2;
-/// First placebo lane.
-pub const PLACEBO: usize = 3;
+/// The label's lanes, in the order of their positions.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Lane {
+    /// Pooled ridge over the coin's own features, no encoder.
+    Plain,
+    /// The same with the principal components of all coins.
+    Pca,
+    /// The same with the reduced-rank regression of all coins' labels.
+    Rrr,
+    /// The same with the coin's own principal components.
+    OwnPca,
+    /// The coin's ridge over its own features, nothing shared.
+    Unpooled,
+    /// The coin's ridge over the shared principal components: shared encoder, own head.
+    UnpooledCodes,
+    /// Pooled ridge with the codes of the shared autoencoder.
+    Autoencoder,
+    /// Pooled trees over own features.
+    Trees,
+    /// Pooled trees over own features and principal components.
+    TreesCoded,
+}
 
-/// What one lane does in one fold.
+impl Lane {
+    /// All, in order.
+    pub const ALL: [Lane; 9] = [
+        Lane::Plain,
+        Lane::Pca,
+        Lane::Rrr,
+        Lane::OwnPca,
+        Lane::Unpooled,
+        Lane::UnpooledCodes,
+        Lane::Autoencoder,
+        Lane::Trees,
+        Lane::TreesCoded,
+    ];
+
+    /// Position among the lanes.
+    pub fn at(self) -> usize {
+        self as usize
+    }
+
+    /// The word written in files.
+    pub fn code(self) -> &'static str {
+        match self {
+            Lane::Plain => "ridge",
+            Lane::Pca => "ridge_pca",
+            Lane::Rrr => "ridge_rrr",
+            Lane::OwnPca => "ridge_own_pca",
+            Lane::Unpooled => "ridge_unpooled",
+            Lane::UnpooledCodes => "ridge_unpooled_pca",
+            Lane::Autoencoder => "ridge_autoencoder",
+            Lane::Trees => "trees",
+            Lane::TreesCoded => "trees_pca",
+        }
+    }
+
+    /// The shared encoder it reads.
+    pub fn encoder(self) -> Option<EncoderKind> {
+        match self {
+            Lane::Pca | Lane::UnpooledCodes | Lane::TreesCoded => Some(EncoderKind::Pca),
+            Lane::Rrr => Some(EncoderKind::Rrr),
+            Lane::Autoencoder => Some(EncoderKind::Autoencoder),
+            Lane::Plain | Lane::OwnPca | Lane::Unpooled | Lane::Trees => None,
+        }
+    }
+
+    /// Whether the run tries it.
+    pub fn is_tried(self, settings: &Settings) -> bool {
+        let encoder = self.encoder().is_none_or(|kind| settings.encoder.tries(kind));
+        match self {
+            Lane::OwnPca => settings.encoder.tries(EncoderKind::Pca),
+            Lane::Trees => settings.heads.trees.is_some(),
+            Lane::TreesCoded => {
+                encoder && settings.heads.trees.is_some() && settings.heads.trees_components > 0
+            }
+            _ => encoder,
+        }
+    }
+
+    /// Whether it may be deployed: a coin's own principal components are a yardstick only.
+    pub fn may_deploy(self, settings: &Settings) -> bool {
+        self != Lane::OwnPca && self.is_tried(settings)
+    }
+
+    /// Whether it is linear in the features: its pooled head comes from second moments alone.
+    pub fn is_linear(self) -> bool {
+        self < Lane::Autoencoder
+    }
+
+    /// Whether its head knows no other coin's labels.
+    pub fn is_unpooled(self) -> bool {
+        matches!(self, Lane::Unpooled | Lane::UnpooledCodes)
+    }
+}
+
+/// First placebo lane.
+pub const PLACEBO: usize = Lane::ALL.len();
+
+/// What one linear lane does in one fold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LaneFold {
     /// Column of its target.
     pub target: usize,
-    /// Codes, 0 for none.
-    pub components: usize,
-    /// Penalty.
-    pub lambda: f64,
-    /// Whether the codes are the coin's own.
-    pub own_codes: bool,
+    /// Group of targets that its encoder is of.
+    pub group: usize,
+    /// Codes and penalty.
+    pub variant: Variant,
     /// Validation slope of its pooled inner head.
     pub validation_slope: Option<f64>,
+    /// Mean validation correlation of its pooled inner head, so far.
+    pub validation_ic: Option<f64>,
+    /// Whether anything is fitted for it here: pooled, linear, tried.
+    pub is_fitted: bool,
 }
 
-/// All lanes of one fold.
+/// All lanes of one fold; those that are not linear, or know no pool, are placeholders here.
 pub fn lanes(settings: &Settings, pools: &Pools, fold: usize) -> Vec<LaneFold> {
     let choices = &pools.choices[fold];
-    let lane = |target: usize, c: &Chosen, own_codes: bool| LaneFold {
-        target,
-        components: c.components,
-        lambda: c.lambda,
-        own_codes,
-        validation_slope: c.validation_slope,
-    };
     let targets = Targets::of(settings);
-    let mut all = vec![
-        lane(0, &choices.encoded, false),
-        lane(0, &choices.plain, false),
-        lane(0, &choices.encoded, true),
-    ];
-    all.extend(
-        (0..targets.placebos).map(|i| lane(targets.placebo(i), &choices.best[targets.placebo(i)], false)),
-    );
+    let of = |target: usize, chosen: &super::pools::Chosen, is_fitted: bool| LaneFold {
+        target,
+        group: group(&targets, target),
+        variant: chosen.variant,
+        validation_slope: chosen.validation_slope,
+        validation_ic: chosen.validation_ic,
+        is_fitted,
+    };
+    let mut all: Vec<LaneFold> = Lane::ALL
+        .into_iter()
+        .map(|lane| {
+            let chosen = match lane {
+                Lane::Pca | Lane::OwnPca => &choices.pca,
+                Lane::Rrr => &choices.rrr,
+                _ => &choices.plain,
+            };
+            let fitted = lane.is_linear() && !lane.is_unpooled() && lane.is_tried(settings);
+            let mut out = of(0, chosen, fitted);
+            if lane == Lane::OwnPca {
+                out.variant.codes = Codes::OwnPca(out.variant.codes.count());
+            }
+            out
+        })
+        .collect();
+    all.extend((0..targets.placebos).map(|i| {
+        let target = targets.placebo(i);
+        of(target, &choices.best[target], true)
+    }));
     all
 }
 
@@ -77,15 +183,38 @@ pub struct Slopes {
     /// The same from the validations before this fold's only, 1 for the first: what the inner heads
     /// are scaled by, because they are judged on this fold's.
     pub survival_before: Vec<Vec<f64>>,
+    /// Per fold, what the heads that share no label are: over own features, over shared codes.
+    pub unpooled: Vec<[Unpooled; 2]>,
     /// Whether the coin's pooled heads were written.
     pub fitted: Vec<bool>,
     /// Coins whose job broke.
     pub failed: Vec<Failed>,
 }
 
+/// What validation chose for heads that share no label: one variant for all coins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Unpooled {
+    /// Codes and penalty.
+    pub variant: Variant,
+    /// Correlation with the label over all coins, mean over the validations so far.
+    pub validation_ic: Option<f64>,
+}
+
 /// Scratch name of a coin's pooled heads.
 pub fn prior_name(coin: usize) -> String {
     format!("prior-{coin}")
+}
+
+type Row = Vec<Vec<Option<SlopeEstimate>>>;
+
+/// Validation moments of one unpooled variant: label covariance of the score, score variance, label
+/// variance.
+type Agreement = [f64; 3];
+
+struct Work {
+    row: Row,
+    /// `[fold][variant]`.
+    unpooled: Vec<Vec<Agreement>>,
 }
 
 /// Runs the slopes pass: statistics only, no rows.
@@ -98,34 +227,41 @@ pub fn slopes(
     plan: &Plan,
     statistics: &Statistics,
     pools: &Pools,
+    extra: &Extra,
 ) -> Result<Slopes, EngineError> {
     let settings = engine.settings;
     let lanes: Vec<Vec<LaneFold>> = (0..plan.folds.len()).map(|f| lanes(settings, pools, f)).collect();
     let count = lanes[0].len();
+    let candidates = unpooled_variants(settings);
     let mut failed = Vec::new();
     let mut fitted = vec![false; survey.coins.len()];
     let mut estimates = Vec::with_capacity(survey.coins.len());
+    let mut agreement = vec![vec![[0.0; 3]; candidates.len()]; plan.folds.len()];
     let mut disk: Option<ScratchError> = None;
     engine.observer.stage_started("slopes", survey.coins.len());
-    type Row = Vec<Vec<Option<SlopeEstimate>>>;
+    let pass = SlopesPass { engine, plan, statistics, pools, extra, lanes: &lanes, candidates: &candidates };
+    let nothing = || vec![vec![None; count]; pools.stages.len()];
     run_ordered(
         engine.workers,
         survey.coins.len(),
         engine.stop,
-        |i| -> Result<Row, ScratchError> {
+        |i| -> Result<Work, ScratchError> {
             match &statistics.coins[i] {
-                Some(coin) => coin_slopes(engine, plan, statistics, pools, &lanes, i, coin),
-                None => Ok(vec![vec![None; count]; pools.stages.len()]),
+                Some(coin) => pass.coin(i, coin),
+                None => Ok(Work { row: nothing(), unpooled: Vec::new() }),
             }
         },
-        |i, result: Fenced<Result<Row, ScratchError>>| {
+        |i, result: Fenced<Result<Work, ScratchError>>| {
             let symbol = survey.coins[i].symbol.to_string();
             engine.observer.stage_advanced("slopes", i + 1, &symbol);
-            let nothing = || vec![vec![None; count]; pools.stages.len()];
             match result {
-                Ok(Ok(row)) => {
+                Ok(Ok(work)) => {
                     fitted[i] = statistics.coins[i].is_some();
-                    estimates.push(row);
+                    let weight = statistics.coins[i].as_ref().map_or(0.0, |c| c.weight);
+                    for (sums, coin) in agreement.iter_mut().flatten().zip(work.unpooled.iter().flatten()) {
+                        sums.iter_mut().zip(coin).for_each(|(sum, v)| *sum += weight * v);
+                    }
+                    estimates.push(work.row);
                 }
                 Ok(Err(error)) => {
                     disk = Some(error);
@@ -152,23 +288,39 @@ pub fn slopes(
                 .collect()
         })
         .collect();
-    let survival = survival(&lanes, &priors);
+    let slope_of = |f: usize, l: usize| match Lane::ALL.get(l) {
+        Some(lane) if !lane.is_linear() => extra.choice(f, *lane).and_then(|c| c.validation_slope),
+        _ => lanes[f][l].validation_slope.filter(|_| lanes[f][l].is_fitted),
+    };
+    let mut survival = survival(plan.folds.len(), count, &priors, &slope_of);
+    let unpooled = choose_unpooled(&candidates, &agreement);
+    for (f, chosen) in unpooled.iter().enumerate() {
+        for (lane, (_, left)) in [Lane::Unpooled, Lane::UnpooledCodes].into_iter().zip(chosen) {
+            survival[f][lane.at()] = *left;
+        }
+    }
     let mut survival_before = vec![vec![1.0; count]];
     survival_before.extend(survival.iter().take(survival.len().saturating_sub(1)).cloned());
-    Ok(Slopes { priors, estimates, survival, survival_before, failed, fitted })
+    let unpooled = unpooled.into_iter().map(|chosen| chosen.map(|(choice, _)| choice)).collect();
+    Ok(Slopes { priors, estimates, survival, survival_before, unpooled, failed, fitted })
 }
 
 /// How much of the training slope was left on the validations so far (this fold's and those before
 /// it), between 0 and 1: the mean validation slope over the mean training slope.
-fn survival(lanes: &[Vec<LaneFold>], priors: &[Vec<SlopePrior>]) -> Vec<Vec<f64>> {
-    (0..lanes.len())
+fn survival(
+    folds: usize,
+    count: usize,
+    priors: &[Vec<SlopePrior>],
+    slope_of: &dyn Fn(usize, usize) -> Option<f64>,
+) -> Vec<Vec<f64>> {
+    (0..folds)
         .map(|fold| {
-            (0..lanes[fold].len())
+            (0..count)
                 .map(|lane| {
                     let mut validation = 0.0;
                     let mut training = 0.0;
                     for f in 0..=fold {
-                        if let Some(slope) = lanes[f][lane].validation_slope {
+                        if let Some(slope) = slope_of(f, lane) {
                             validation += slope;
                             training += priors[Stage::Inner.at(f)][lane].mean();
                         }
@@ -180,85 +332,188 @@ fn survival(lanes: &[Vec<LaneFold>], priors: &[Vec<SlopePrior>]) -> Vec<Vec<f64>
         .collect()
 }
 
-fn coin_slopes(
-    engine: &Engine<'_>,
-    plan: &Plan,
-    statistics: &Statistics,
-    pools: &Pools,
-    lanes: &[Vec<LaneFold>],
-    index: usize,
-    coin: &CoinStatistics,
-) -> Result<Vec<Vec<Option<SlopeEstimate>>>, ScratchError> {
-    let settings = engine.settings;
-    let q = Targets::of(settings).count();
-    let p = statistics.p;
-    let grams = read_grams(engine, index, p, q)?;
-    let mut twins: Vec<(&CoinStatistics, Vec<Gram>)> = Vec::new();
-    for &twin in &coin.twins {
-        if twin != index
-            && let Some(other) = &statistics.coins[twin]
-        {
-            twins.push((other, read_grams(engine, twin, p, q)?));
-        }
+/// Candidates of the heads that share no label: no codes, then codes alone.
+fn unpooled_variants(settings: &Settings) -> Vec<Variant> {
+    let mut shapes = vec![Codes::None];
+    if Lane::UnpooledCodes.is_tried(settings) {
+        shapes.extend(settings.encoder.components.iter().map(|&k| Codes::Pca(k)));
     }
-    let needed = rows_min(settings);
-    let count = lanes[0].len();
-    let mut estimates = Vec::new();
-    let mut flat = Vec::with_capacity(pools.stages.len() * count * p);
-    let mut own_basis: Option<Eigenbasis> = None;
-    for (f, fold) in plan.folds.iter().enumerate() {
-        for stage in Stage::ALL {
-            let pool = &pools.stages[stage.at(f)];
-            let segments = stage.segments(fold);
-            let scaled = |m: Moments, coin: &CoinStatistics| {
-                m.rescaled(&coin.own.0, &coin.own.1).standardised(&pool.deviation)
+    let every = shapes.into_iter().flat_map(|codes| {
+        let alone = codes != Codes::None;
+        settings.lambdas.iter().map(move |&lambda| Variant { codes, alone, lambda })
+    });
+    every.collect()
+}
+
+/// Per fold, the best without and with codes on the validations so far, and what survived of its slope.
+fn choose_unpooled(candidates: &[Variant], agreement: &[Vec<Agreement>]) -> Vec<[(Unpooled, f64); 2]> {
+    (0..agreement.len())
+        .map(|fold| {
+            let ic = |v: usize| {
+                let seen = agreement[..=fold].iter().filter_map(|a| {
+                    let [covariance, score, label] = a[v];
+                    let scale = (score * label).sqrt();
+                    (scale > 0.0).then(|| covariance / scale)
+                });
+                let (sum, n) = seen.fold((0.0, 0.0), |(s, n), ic| (s + ic, n + 1.0));
+                (n > 0.0).then(|| sum / n)
             };
-            let own = coin_moments(&grams, segments.clone(), needed).map(|m| scaled(m, coin));
-            let mut members: Vec<(Moments, f64)> = own.iter().map(|m| (m.clone(), coin.weight)).collect();
-            for (twin, other) in &twins {
-                let moments = coin_moments(other, segments.clone(), needed);
-                members.extend(moments.map(|m| (scaled(m, twin), twin.weight)));
+            let slope = |v: usize| {
+                let (covariance, variance) =
+                    agreement[..=fold].iter().fold((0.0, 0.0), |(c, s), a| (c + a[v][0], s + a[v][1]));
+                if variance > 0.0 { (covariance / variance).clamp(0.0, 1.0) } else { 0.0 }
+            };
+            [false, true].map(|coded| {
+                let fits = (0..candidates.len()).filter(|&v| (candidates[v].codes != Codes::None) == coded);
+                let key = |v: usize| ic(v).unwrap_or(f64::NEG_INFINITY);
+                // On a tie the heavier penalty, which comes later.
+                let best = fits.reduce(|best, v| if key(v) >= key(best) { v } else { best }).unwrap_or(0);
+                (Unpooled { variant: candidates[best], validation_ic: ic(best) }, slope(best))
+            })
+        })
+        .collect()
+}
+
+/// A coin's own ridge, nothing shared but perhaps the codes: weights over standardised features.
+pub fn unpooled_head(pool: &Pool, own: &Moments, variant: Variant) -> Option<Vec<f64>> {
+    let cross = Mat::from_fn(own.mean.len(), 1, |i, _| own.cross[(i, 0)]);
+    let w = pool.loadings(variant.codes, 0, None);
+    let solved = solve(own, &cross, variant.lambda, w, variant.alone)?;
+    Some((0..solved.nrows()).map(|i| solved[(i, 0)]).collect())
+}
+
+struct SlopesPass<'a> {
+    engine: &'a Engine<'a>,
+    plan: &'a Plan,
+    statistics: &'a Statistics,
+    pools: &'a Pools,
+    extra: &'a Extra,
+    lanes: &'a [Vec<LaneFold>],
+    candidates: &'a [Variant],
+}
+
+impl SlopesPass<'_> {
+    fn coin(&self, index: usize, coin: &CoinStatistics) -> Result<Work, ScratchError> {
+        let (engine, settings) = (self.engine, self.engine.settings);
+        let q = Targets::of(settings).count();
+        let p = self.statistics.p;
+        let grams = read_grams(engine, index, p, q)?;
+        let mut twins: Vec<(usize, &CoinStatistics, Vec<Gram>)> = Vec::new();
+        for &twin in &coin.twins {
+            if twin != index
+                && let Some(other) = &self.statistics.coins[twin]
+            {
+                twins.push((twin, other, read_grams(engine, twin, p, q)?));
             }
-            if own_basis.is_none() {
-                own_basis = own.as_ref().and_then(own_correlation_basis);
-            }
-            let members: Vec<(&Moments, f64)> = members.iter().map(|(m, w)| (m, *w)).collect();
-            let rest = leave_out(&pool.moments, pool.weight, &members);
-            let heads = prior_heads(pool, rest.as_ref(), own_basis.as_ref(), &lanes[f]);
-            estimates.push(estimate(settings, own.as_ref(), &heads, &lanes[f]));
-            flat.extend(heads.into_iter().flat_map(|h| h.unwrap_or_else(|| vec![0.0; p])));
         }
+        let blocks = self.extra.read(engine, index)?;
+        let twin_blocks =
+            twins.iter().map(|(i, ..)| self.extra.read(engine, *i)).collect::<Result<Vec<_>, _>>()?;
+        let needed = rows_min(settings);
+        let mut estimates = Vec::new();
+        let mut flat = Vec::new();
+        let mut own_basis: Option<Eigenbasis> = None;
+        let mut unpooled = Vec::with_capacity(self.plan.folds.len());
+        for (f, fold) in self.plan.folds.iter().enumerate() {
+            for stage in Stage::ALL {
+                let at = stage.at(f);
+                let pool = &self.pools.stages[at];
+                let segments = stage.segments(fold);
+                let scaled = |m: Moments, coin: &CoinStatistics| {
+                    m.rescaled(&coin.own.0, &coin.own.1).standardised(&pool.deviation)
+                };
+                let own = coin_moments(&grams, segments.clone(), needed).map(|m| scaled(m, coin));
+                let others: Vec<Option<Moments>> = twins
+                    .iter()
+                    .map(|(_, twin, grams)| {
+                        coin_moments(grams, segments.clone(), needed).map(|m| scaled(m, twin))
+                    })
+                    .collect();
+                let mut members: Vec<(&Moments, f64)> = own.iter().map(|m| (m, coin.weight)).collect();
+                for ((_, twin, _), other) in twins.iter().zip(&others) {
+                    members.extend(other.iter().map(|m| (m, twin.weight)));
+                }
+                if own_basis.is_none() {
+                    own_basis = own.as_ref().and_then(own_correlation_basis);
+                }
+                let rest = leave_out(&pool.moments, pool.weight, &members);
+                let heads = prior_heads(pool, rest.as_ref(), own_basis.as_ref(), &self.lanes[f]);
+                let mut row = estimate(settings, own.as_ref(), &heads, &self.lanes[f]);
+                flat.extend(heads.into_iter().flat_map(|h| h.unwrap_or_else(|| vec![0.0; p])));
+                let mut with_blocks: Vec<(&Moments, f64, &extra::Blocks)> =
+                    own.iter().map(|m| (m, coin.weight, &blocks)).collect();
+                for (((_, twin, _), other), blocks) in twins.iter().zip(&others).zip(&twin_blocks) {
+                    with_blocks.extend(other.iter().map(|m| (m, twin.weight, blocks)));
+                }
+                let rows = self.extra.priors(settings, f, stage, self.pools, own.as_ref(), &blocks, &with_blocks);
+                for (lane, head, slope) in rows {
+                    flat.extend(head);
+                    row[lane.at()] = slope;
+                }
+                estimates.push(row);
+                if stage == Stage::Inner {
+                    unpooled.push(self.unpooled_agreement(&grams, f, coin, own.as_ref()));
+                }
+            }
+        }
+        engine.scratch.write(&prior_name(index), &flat)?;
+        Ok(Work { row: estimates, unpooled })
     }
-    engine.scratch.write(&prior_name(index), &flat)?;
-    Ok(estimates)
+
+    /// Validation moments of every unpooled candidate of one coin in one fold.
+    fn unpooled_agreement(
+        &self,
+        grams: &[Gram],
+        f: usize,
+        coin: &CoinStatistics,
+        own: Option<&Moments>,
+    ) -> Vec<Agreement> {
+        let nothing = || vec![[0.0; 3]; self.candidates.len()];
+        let pool = &self.pools.stages[Stage::Inner.at(f)];
+        let quarter = rows_min(self.engine.settings) / 4.0;
+        let judged = coin_moments(grams, self.plan.folds[f].validation.clone(), quarter);
+        let Some((own, judged)) = own.zip(judged) else { return nothing() };
+        let judged =
+            judged.rescaled(&coin.own.0, &coin.own.1).standardised(&pool.deviation).targets(&[0]);
+        let own = own.targets(&[0]);
+        let judged = judged.about(&own);
+        let agreement = |variant: &Variant| match unpooled_head(pool, &own, *variant) {
+            Some(head) => {
+                [judged.score_covariance(&head, 0), judged.score_variance(&head), judged.var_y[0]]
+            }
+            None => [0.0; 3],
+        };
+        self.candidates.iter().map(agreement).collect()
+    }
 }
 
 /// Eigenbasis of the coin's own correlation matrix; fitted once, on the first training rows.
-fn own_correlation_basis(moments: &Moments) -> Option<Eigenbasis> {
+pub fn own_correlation_basis(moments: &Moments) -> Option<Eigenbasis> {
     Eigenbasis::new(&moments.standardised(&moments.deviations()).cov)
 }
 
 /// The pooled head of every lane, without the coin's own underlying. Lanes with the same penalty
 /// and codes share one factorisation. Falls back to the whole pool when nothing else is left.
 fn prior_heads(
-    pool: &super::pools::Pool,
+    pool: &Pool,
     rest: Option<&Moments>,
     own_basis: Option<&Eigenbasis>,
     lanes: &[LaneFold],
 ) -> Vec<Option<Vec<f64>>> {
     let moments = rest.unwrap_or(&pool.moments);
-    let mut groups: BTreeMap<(usize, u64, bool), Vec<usize>> = BTreeMap::new();
-    for (l, lane) in lanes.iter().enumerate() {
-        groups.entry((lane.components, lane.lambda.to_bits(), lane.own_codes)).or_default().push(l);
+    let mut groups: BTreeMap<(Codes, bool, u64, usize), Vec<usize>> = BTreeMap::new();
+    for (l, lane) in lanes.iter().enumerate().filter(|(_, lane)| lane.is_fitted) {
+        let Variant { codes, alone, lambda } = lane.variant;
+        let group = if matches!(codes, Codes::Rrr(_)) { lane.group } else { 0 };
+        groups.entry((codes, alone, lambda.to_bits(), group)).or_default().push(l);
     }
     let mut heads = vec![None; lanes.len()];
-    for ((components, lambda, own_codes), members) in groups {
-        let basis = if own_codes { own_basis.unwrap_or(&pool.basis) } else { &pool.basis };
-        let metric = penalty_metric(basis, components);
+    for ((codes, alone, lambda, group), members) in groups {
         let cross = Mat::from_fn(moments.mean.len(), members.len(), |i, j| {
             moments.cross[(i, lanes[members[j]].target)]
         });
-        if let Some(solved) = ridge(&moments.cov, &cross, f64::from_bits(lambda), &metric) {
+        let w = pool.loadings(codes, group, own_basis);
+        if let Some(solved) = solve(moments, &cross, f64::from_bits(lambda), w, alone) {
             for (j, &l) in members.iter().enumerate() {
                 heads[l] = Some((0..solved.nrows()).map(|i| solved[(i, j)]).collect());
             }
@@ -273,17 +528,16 @@ fn estimate(
     heads: &[Option<Vec<f64>>],
     lanes: &[LaneFold],
 ) -> Vec<Option<SlopeEstimate>> {
-    heads
-        .iter()
-        .zip(lanes)
-        .map(|(head, lane)| {
-            let (moments, head) = (own?, head.as_ref()?);
-            SlopeEstimate::new(
-                moments.score_variance(head),
-                moments.score_covariance(head, lane.target),
-                moments.var_y[lane.target],
-                moments.n / settings.label.horizon_bars as f64,
-            )
-        })
-        .collect()
+    let of = |(head, lane): (&Option<Vec<f64>>, &LaneFold)| slope(settings, own?, head.as_ref()?, lane.target);
+    heads.iter().zip(lanes).map(of).collect()
+}
+
+/// How the coin's label goes with a head's score on its training rows.
+pub fn slope(settings: &Settings, own: &Moments, head: &[f64], target: usize) -> Option<SlopeEstimate> {
+    SlopeEstimate::new(
+        own.score_variance(head),
+        own.score_covariance(head, target),
+        own.var_y[target],
+        own.n / settings.label.horizon_bars as f64,
+    )
 }

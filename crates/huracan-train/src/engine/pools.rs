@@ -1,16 +1,56 @@
-//! Between the passes: encoder and pooled head per fold and stage, and what inner validation
-//! chooses: penalty, number of codes, whether to encode at all. Pooled moments only, no rows.
+//! Between the passes: encoders and pooled head per fold and stage, and what inner validation
+//! chooses: penalty, kind and number of codes, whether to encode at all. Pooled moments only, no
+//! rows; encoders and heads that need rows are made in [`super::extra`].
 
 use super::EngineError;
 use super::statistics::{RawPool, Stage, Statistics, Targets};
 use crate::settings::Settings;
-use faer::Mat;
-use huracan_core::encoder::{Eigenbasis, Encoder};
+use faer::{Mat, MatRef};
+use huracan_core::encoder::{Eigenbasis, Encoder, EncoderKind, reduced_rank};
 use huracan_core::gram::Moments;
-use huracan_core::heads::pooled::ridge_in_basis;
+use huracan_core::heads::pooled::{
+    penalty_metric, ridge, ridge_in_basis, ridge_on_codes, ridge_on_components,
+};
 use huracan_core::trial::plan::Plan;
 
-/// Pooled, standardised moments of one stage with their eigenbasis.
+/// Ridge of the reduced-rank regression, in units of λ/n over standardised features.
+const REDUCED_RANK_RIDGE: f64 = 3.0;
+
+/// The linear codes a head reads beside the coin's own features, or instead of them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Codes {
+    /// No codes.
+    None,
+    /// This many principal components of all coins.
+    Pca(usize),
+    /// This many directions of the reduced-rank regression of all coins' labels.
+    Rrr(usize),
+    /// This many principal components of the coin alone.
+    OwnPca(usize),
+}
+
+impl Codes {
+    /// Number of codes asked for.
+    pub fn count(self) -> usize {
+        match self {
+            Codes::None => 0,
+            Codes::Pca(k) | Codes::Rrr(k) | Codes::OwnPca(k) => k,
+        }
+    }
+}
+
+/// One candidate of inner validation.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Variant {
+    /// Its codes.
+    pub codes: Codes,
+    /// Whether it reads the codes alone, not the own features beside them.
+    pub alone: bool,
+    /// Penalty λ/n.
+    pub lambda: f64,
+}
+
+/// Pooled, standardised moments of one stage with what encoders are made of.
 pub struct Pool {
     /// Standardised by `deviation`; correlations on the diagonal blocks.
     pub moments: Moments,
@@ -22,15 +62,63 @@ pub struct Pool {
     pub coins: usize,
     /// Eigenbasis of the correlation matrix.
     pub basis: Eigenbasis,
+    /// Loadings of the reduced-rank regression, p × rank, one per group of targets: the label with its
+    /// horizons, then each placebo. No group where it is not tried.
+    pub reduced: Vec<Mat<f64>>,
+}
+
+impl Pool {
+    /// Loadings of the codes, p × k with orthonormal columns. `own` is the coin's own basis.
+    pub fn loadings<'a>(
+        &'a self,
+        codes: Codes,
+        group: usize,
+        own: Option<&'a Eigenbasis>,
+    ) -> MatRef<'a, f64> {
+        let first = |basis: &'a Eigenbasis, k: usize| basis.vectors.get(.., ..k.min(basis.rank));
+        match codes {
+            Codes::None => self.basis.vectors.get(.., ..0),
+            Codes::Pca(k) => first(&self.basis, k),
+            Codes::OwnPca(k) => first(own.unwrap_or(&self.basis), k),
+            Codes::Rrr(k) => match self.reduced.get(group) {
+                Some(w) => w.get(.., ..k.min(w.ncols())),
+                None => self.basis.vectors.get(.., ..0),
+            },
+        }
+    }
+
+    /// The pooled head of a variant over standardised features, p × q for q targets of one group.
+    fn head(&self, variant: Variant, group: usize, cross: &Mat<f64>) -> Option<Mat<f64>> {
+        let Variant { codes, alone, lambda } = variant;
+        match (codes, alone) {
+            (Codes::None, _) => Some(ridge_in_basis(&self.basis, cross, lambda, 0)),
+            (Codes::Pca(k), false) => Some(ridge_in_basis(&self.basis, cross, lambda, k)),
+            (Codes::Pca(k), true) => Some(ridge_on_components(&self.basis, cross, lambda, k)),
+            _ => solve(&self.moments, cross, lambda, self.loadings(codes, group, None), alone),
+        }
+    }
+}
+
+/// A ridge with codes `w` beside the own features, or alone.
+pub fn solve(
+    moments: &Moments,
+    cross: &Mat<f64>,
+    lambda: f64,
+    w: MatRef<'_, f64>,
+    alone: bool,
+) -> Option<Mat<f64>> {
+    if alone {
+        ridge_on_codes(&moments.cov, cross, lambda, w)
+    } else {
+        ridge(&moments.cov, cross, lambda, &penalty_metric(w))
+    }
 }
 
 /// What inner validation chose for one target.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Chosen {
-    /// Number of codes; 0 is no encoder.
-    pub components: usize,
-    /// Penalty λ/n.
-    pub lambda: f64,
+    /// The variant.
+    pub variant: Variant,
     /// Correlation of the pooled inner head with the label, mean over the validations so far; `None`
     /// when undefined on this fold's.
     pub validation_ic: Option<f64>,
@@ -40,12 +128,12 @@ pub struct Chosen {
 
 /// Choices of one fold.
 pub struct FoldChoices {
-    /// For the label, the best with codes.
-    pub encoded: Chosen,
-    /// For the label, the best without.
+    /// For the label, the best without codes.
     pub plain: Chosen,
-    /// Whether codes won.
-    pub use_encoder: bool,
+    /// For the label, the best with principal components; `plain` where they are not tried.
+    pub pca: Chosen,
+    /// For the label, the best with the reduced-rank regression; `plain` where it is not tried.
+    pub rrr: Chosen,
     /// For every target column, the best of all.
     pub best: Vec<Chosen>,
     /// For every horizon, the best for the cross-section; empty for the final fit.
@@ -62,15 +150,29 @@ pub struct Pools {
     pub levels: Vec<Pool>,
     /// One per fold.
     pub choices: Vec<FoldChoices>,
+    /// Candidates that competed for the label.
+    pub variants: usize,
 }
 
 impl Pools {
-    /// The encoder that the heads of a fold are fitted on.
-    pub fn encoder(&self, plan: &Plan, fold: usize) -> Encoder {
+    /// The linear encoder of a variant, as the heads of a fold are fitted on; `None` without codes.
+    pub fn encoder(&self, plan: &Plan, fold: usize, codes: Codes) -> Option<Encoder> {
         let pool = &self.stages[Stage::Full.at(fold)];
-        let components = self.choices[fold].encoded.components;
-        Encoder::pca(&pool.basis, &pool.deviation, components, plan.folds[fold].train_end)
+        let until = plan.folds[fold].train_end;
+        match codes {
+            Codes::Pca(k) => Some(Encoder::pca(&pool.basis, &pool.deviation, k, until)),
+            Codes::Rrr(_) => {
+                let w = pool.loadings(codes, 0, None);
+                (w.ncols() > 0).then(|| Encoder::rrr(w.to_owned(), &pool.deviation, until))
+            }
+            Codes::None | Codes::OwnPca(_) => None,
+        }
     }
+}
+
+/// Group of targets that share an encoder: the label with its horizons is one, each placebo another.
+pub fn group(targets: &Targets, target: usize) -> usize {
+    if target < targets.horizons { 0 } else { 1 + target - targets.horizons }
 }
 
 /// Makes the pools and chooses.
@@ -79,10 +181,22 @@ impl Pools {
 /// [`EngineError::EmptyPool`] when a stage has no coin with enough rows.
 pub fn pools(settings: &Settings, plan: &Plan, statistics: &Statistics) -> Result<Pools, EngineError> {
     let empty = || EngineError::EmptyPool { days: settings.fold_train_days_min };
-    let stages = statistics.train.iter().map(own).collect::<Option<Vec<Pool>>>().ok_or_else(empty)?;
+    let mut stages = statistics.train.iter().map(own).collect::<Option<Vec<Pool>>>().ok_or_else(empty)?;
+    let rank = settings.encoder.ranks.iter().copied().max().unwrap_or(0);
+    for (pool, scatter) in stages.iter_mut().zip(&statistics.scatter) {
+        let reduced = |s: &Mat<f64>| {
+            let units = |i: usize| if pool.deviation[i] > 0.0 { 1.0 / pool.deviation[i] } else { 0.0 };
+            let standardised = Mat::from_fn(s.nrows(), s.ncols(), |i, j| s[(i, j)] * units(i) * units(j));
+            let w = reduced_rank(&pool.moments.cov, &standardised, REDUCED_RANK_RIDGE, rank);
+            w.unwrap_or_else(|| Mat::zeros(s.nrows(), 0))
+        };
+        pool.reduced = scatter.iter().map(reduced).collect();
+    }
     let targets = Targets::of(settings);
-    let mut evidence = Evidence::new(settings, targets.count());
-    let mut level_evidence = Evidence::new(settings, targets.horizons);
+    let groups: Vec<usize> = (0..targets.count()).map(|j| group(&targets, j)).collect();
+    let variants = variants(settings);
+    let mut evidence = Evidence::new(variants.clone(), groups);
+    let mut level_evidence = Evidence::new(level_variants(settings), vec![0; targets.horizons]);
     let mut choices = Vec::with_capacity(plan.folds.len());
     let mut levels = Vec::with_capacity(plan.folds.len());
     for fold in 0..plan.folds.len() {
@@ -104,7 +218,7 @@ pub fn pools(settings: &Settings, plan: &Plan, statistics: &Statistics) -> Resul
         }
         choices.push(chosen);
     }
-    Ok(Pools { stages, levels, choices })
+    Ok(Pools { stages, levels, choices, variants: variants.len() })
 }
 
 fn own(raw: &RawPool) -> Option<Pool> {
@@ -125,78 +239,123 @@ fn standardise(raw: &RawPool, pooled: Moments) -> Option<Pool> {
         return None;
     }
     let basis = Eigenbasis::new(&moments.cov)?;
-    Some(Pool { moments, deviation, weight: raw.weight, coins: raw.coins, basis })
+    Some(Pool { moments, deviation, weight: raw.weight, coins: raw.coins, basis, reduced: Vec::new() })
 }
 
-/// Evidence on every candidate (codes × penalty) for every target, over the validations so far: one
-/// month alone is too noisy to choose by.
+/// Every linear candidate: no codes, or codes of a kind beside the own features or alone, at every
+/// penalty.
+fn variants(settings: &Settings) -> Vec<Variant> {
+    let mut shapes = vec![(Codes::None, false)];
+    let encoder = &settings.encoder;
+    if encoder.tries(EncoderKind::Pca) {
+        shapes.extend(encoder.components.iter().flat_map(|&k| [false, true].map(|a| (Codes::Pca(k), a))));
+    }
+    if encoder.tries(EncoderKind::Rrr) {
+        shapes.extend(encoder.ranks.iter().flat_map(|&k| [false, true].map(|a| (Codes::Rrr(k), a))));
+    }
+    at_every_penalty(settings, shapes)
+}
+
+/// Candidates of the cross-section.
+fn level_variants(settings: &Settings) -> Vec<Variant> {
+    let mut shapes = vec![(Codes::None, false)];
+    if settings.encoder.tries(EncoderKind::Pca) {
+        shapes.extend(settings.encoder.components.iter().map(|&k| (Codes::Pca(k), false)));
+    }
+    at_every_penalty(settings, shapes)
+}
+
+fn at_every_penalty(settings: &Settings, shapes: Vec<(Codes, bool)>) -> Vec<Variant> {
+    let all = shapes.into_iter().flat_map(|(codes, alone)| {
+        settings.lambdas.iter().map(move |&lambda| Variant { codes, alone, lambda })
+    });
+    all.collect()
+}
+
+/// Evidence on every candidate for every target, over the validations so far: one month alone is too
+/// noisy to choose by.
 struct Evidence {
-    grid: Vec<(usize, f64)>,
+    grid: Vec<Variant>,
+    /// Group of every target.
+    groups: Vec<usize>,
     sums: Vec<Vec<f64>>,
     folds: f64,
 }
 
 impl Evidence {
-    fn new(settings: &Settings, targets: usize) -> Evidence {
-        let mut components = vec![0];
-        if settings.encoder.enabled {
-            components.extend(&settings.encoder.components);
-        }
-        let pairs = components.iter().flat_map(|&k| settings.lambdas.iter().map(move |&l| (k, l)));
-        let grid: Vec<(usize, f64)> = pairs.collect();
-        Evidence { sums: vec![vec![0.0; targets]; grid.len()], grid, folds: 0.0 }
+    fn new(grid: Vec<Variant>, groups: Vec<usize>) -> Evidence {
+        Evidence { sums: vec![vec![0.0; groups.len()]; grid.len()], grid, groups, folds: 0.0 }
     }
 
     /// Adds a fold's validation and chooses for it.
     fn choose(&mut self, inner: &Pool, validation: Option<&Moments>) -> FoldChoices {
-        let targets = self.sums.first().map_or(0, Vec::len);
+        let targets = self.groups.len();
         self.folds += 1.0;
         let mut tried: Vec<Vec<Chosen>> = Vec::with_capacity(self.grid.len());
-        for (&(k, lambda), sums) in self.grid.iter().zip(&mut self.sums) {
-            let k = k.min(inner.basis.rank);
-            let heads = ridge_in_basis(&inner.basis, &inner.moments.cross, lambda, k);
-            let row = (0..targets).map(|j| {
-                let mut chosen = score(&heads, validation, j, k, lambda);
+        for (&variant, sums) in self.grid.iter().zip(&mut self.sums) {
+            let row = heads(inner, variant, &self.groups).into_iter().enumerate().map(|(j, head)| {
+                let mut chosen = score(head.as_deref(), validation, j, variant);
                 sums[j] += chosen.validation_ic.unwrap_or(0.0);
                 chosen.validation_ic = chosen.validation_ic.map(|_| sums[j] / self.folds);
                 chosen
             });
             tried.push(row.collect());
         }
-        let best = |j: usize, fits: &dyn Fn(&Chosen) -> bool| {
-            tried.iter().map(|row| row[j]).filter(|c| fits(c)).reduce(better)
+        let best = |j: usize, fits: &dyn Fn(Codes) -> bool| {
+            tried.iter().map(|row| row[j]).filter(|c| fits(c.variant.codes)).reduce(better)
         };
-        let fallback = Chosen { components: 0, lambda: 1.0, validation_ic: None, validation_slope: None };
-        let plain = best(0, &|c| c.components == 0).unwrap_or(fallback);
-        let encoded = best(0, &|c| c.components > 0).unwrap_or(plain);
+        let none = Variant { codes: Codes::None, alone: false, lambda: 1.0 };
+        let fallback = Chosen { variant: none, validation_ic: None, validation_slope: None };
+        let plain = best(0, &|c| c == Codes::None).unwrap_or(fallback);
         FoldChoices {
-            use_encoder: encoded.components > 0 && encoded.validation_ic > plain.validation_ic,
-            encoded,
             plain,
+            pca: best(0, &|c| matches!(c, Codes::Pca(_))).unwrap_or(plain),
+            rrr: best(0, &|c| matches!(c, Codes::Rrr(_))).unwrap_or(plain),
             level: Vec::new(),
             best: (0..targets).map(|j| best(j, &|_| true).unwrap_or(fallback)).collect(),
         }
     }
 }
 
+/// The pooled head of a variant for every target; `None` where it cannot be solved.
+fn heads(pool: &Pool, variant: Variant, groups: &[usize]) -> Vec<Option<Vec<f64>>> {
+    let mut out = vec![None; groups.len()];
+    let by_group = matches!(variant.codes, Codes::Rrr(_));
+    let mut rest: Vec<usize> = (0..groups.len()).collect();
+    while let Some(&first) = rest.first() {
+        let together = |&j: &usize| !by_group || groups[j] == groups[first];
+        let members: Vec<usize> = rest.iter().copied().filter(together).collect();
+        rest.retain(|j| !together(j));
+        let cross =
+            Mat::from_fn(pool.deviation.len(), members.len(), |i, j| pool.moments.cross[(i, members[j])]);
+        if let Some(solved) = pool.head(variant, groups[first], &cross) {
+            for (column, &j) in members.iter().enumerate() {
+                out[j] = Some((0..solved.nrows()).map(|i| solved[(i, column)]).collect());
+            }
+        }
+    }
+    out
+}
+
 /// The better of two; ties and the undefined go to the heavier penalty, then to fewer codes.
 fn better(a: Chosen, b: Chosen) -> Chosen {
     let key = |c: &Chosen| c.validation_ic.unwrap_or(f64::NEG_INFINITY);
-    let order =
-        key(&b).total_cmp(&key(&a)).then(b.lambda.total_cmp(&a.lambda)).then(a.components.cmp(&b.components));
+    let order = key(&b)
+        .total_cmp(&key(&a))
+        .then(b.variant.lambda.total_cmp(&a.variant.lambda))
+        .then(a.variant.codes.count().cmp(&b.variant.codes.count()));
     if order.is_gt() { b } else { a }
 }
 
-fn score(heads: &Mat<f64>, validation: Option<&Moments>, j: usize, components: usize, lambda: f64) -> Chosen {
-    let b: Vec<f64> = (0..heads.nrows()).map(|i| heads[(i, j)]).collect();
-    let slope = |m: &Moments| {
-        let variance = m.score_variance(&b);
-        (variance > 0.0).then(|| m.score_covariance(&b, j) / variance)
+fn score(head: Option<&[f64]>, validation: Option<&Moments>, j: usize, variant: Variant) -> Chosen {
+    let both = head.zip(validation);
+    let slope = |(b, m): (&[f64], &Moments)| {
+        let variance = m.score_variance(b);
+        (variance > 0.0).then(|| m.score_covariance(b, j) / variance)
     };
     Chosen {
-        components,
-        lambda,
-        validation_ic: validation.and_then(|m| m.correlation(&b, j)),
-        validation_slope: validation.and_then(slope),
+        variant,
+        validation_ic: both.and_then(|(b, m)| m.correlation(b, j)),
+        validation_slope: both.and_then(slope),
     }
 }

@@ -7,8 +7,9 @@ use super::{Engine, EngineError, Market};
 use crate::pool::{Fenced, run_ordered};
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
-use faer::Mat;
-use huracan_core::encoder::Scaler;
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, Par};
+use huracan_core::encoder::{EncoderKind, Scaler};
 use huracan_core::gram::{Gram, Moments};
 use huracan_core::trial::plan::{Fold, Plan};
 use huracan_core::words::UtcMs;
@@ -123,6 +124,10 @@ pub struct Statistics {
     pub level_train: Vec<RawPool>,
     /// Validation pools of the same, per tested fold.
     pub level_validation: Vec<RawPool>,
+    /// What the reduced-rank regression is made of, per stage (flat) and group of targets (the label with
+    /// its horizons, then each placebo): `Σ w·c c'` over coins and horizons, c a coin's covariances of
+    /// own-scaled features with the label in units of the label's deviation. Empty where it is not tried.
+    pub scatter: Vec<Vec<Mat<f64>>>,
     /// Coins whose job broke.
     pub failed: Vec<Failed>,
     /// Features, missing share included.
@@ -132,6 +137,22 @@ pub struct Statistics {
 /// Scratch name of a coin's Grams.
 pub fn gram_name(coin: usize) -> String {
     format!("gram-{coin}")
+}
+
+/// Scratch name of a coin's sampled rows: `[time, label, own-scaled features]` each.
+pub fn sample_name(coin: usize) -> String {
+    format!("sample-{coin}")
+}
+
+/// Every how many bars a row is sampled, so that all coins together give at most the rows asked for.
+pub fn sample_stride(settings: &Settings, survey: &Survey) -> usize {
+    let bars: usize = survey.coins.iter().map(|coin| coin.len()).sum();
+    bars.div_ceil(settings.heads.sample_rows.max(1)).max(1)
+}
+
+/// Whether anything is fitted on sampled rows.
+pub fn samples_rows(settings: &Settings) -> bool {
+    settings.encoder.tries(EncoderKind::Autoencoder) || settings.heads.trees.is_some()
 }
 
 /// Least training rows for a coin to be fitted in a stage.
@@ -164,6 +185,7 @@ pub fn statistics(
     let targets = Targets::of(settings);
     let (p, q) = (market.columns.len() + 1, targets.count());
     let signs = placebo_signs(settings);
+    let groups = if settings.encoder.tries(EncoderKind::Rrr) { 1 + targets.placebos } else { 0 };
     let zero = || RawPool { sum: Moments::zero(p, q), weight: 0.0, coins: 0 };
     let level_zero = || RawPool { sum: Moments::zero(2 * p, targets.horizons), weight: 0.0, coins: 0 };
     let mut out = Statistics {
@@ -173,9 +195,11 @@ pub fn statistics(
         validation: plan.folds.iter().map(|_| zero()).collect(),
         level_train: (0..2 * plan.tested().len()).map(|_| level_zero()).collect(),
         level_validation: plan.tested().iter().map(|_| level_zero()).collect(),
+        scatter: vec![vec![Mat::zeros(p, p); groups]; 2 * plan.folds.len()],
         failed: Vec::new(),
         p,
     };
+    let stride = samples_rows(settings).then(|| sample_stride(settings, survey));
     let mut disk: Option<ScratchError> = None;
     engine.observer.stage_started("statistics", survey.coins.len());
     let twins = |i: usize| -> Vec<usize> {
@@ -192,6 +216,9 @@ pub fn statistics(
             let grams = cumulative_grams(&prepared, plan, &signs);
             let flat: Vec<f64> = grams.iter().flat_map(Gram::to_flat).collect();
             engine.scratch.write(&gram_name(i), &flat)?;
+            if let Some(stride) = stride {
+                engine.scratch.write(&sample_name(i), &sampled(&prepared, units, stride))?;
+            }
             Ok(moments_per_stage(settings, plan, &grams, prepared.scaler, units))
         },
         |i, result: Fenced<Result<Work, ScratchError>>| {
@@ -202,6 +229,11 @@ pub fn statistics(
                     let twins = twins(i);
                     let weight = 1.0 / twins.len() as f64;
                     pool(&mut out.train, &work.train, weight);
+                    for (scatter, moments) in out.scatter.iter_mut().zip(&work.train) {
+                        if let Some(moments) = moments {
+                            scatter_labels(scatter, moments, &targets, weight);
+                        }
+                    }
                     pool(&mut out.validation, &work.validation, weight);
                     pool(&mut out.level_train, &work.level_train, weight);
                     pool(&mut out.level_validation, &work.level_validation, weight);
@@ -225,6 +257,43 @@ pub fn statistics(
         Some(error) => Err(error.into()),
         None => Ok(out),
     }
+}
+
+/// Adds a coin's covariances with its labels to the scatter of every group.
+fn scatter_labels(scatter: &mut [Mat<f64>], coin: &Moments, targets: &Targets, weight: f64) {
+    for (group, sum) in scatter.iter_mut().enumerate() {
+        let members = match group.checked_sub(1) {
+            None => 0..targets.horizons,
+            Some(placebo) => targets.placebo(placebo)..targets.placebo(placebo) + 1,
+        };
+        for target in members.filter(|&j| coin.var_y[j] > 0.0) {
+            let c = coin.cross.col(target);
+            let by = weight / coin.var_y[target];
+            matmul(&mut *sum, Accum::Add, c.as_mat(), c.transpose().as_mat(), by, Par::Seq);
+        }
+    }
+}
+
+/// Every `stride`-th training row, own-scaled; where the counting starts differs from coin to coin.
+fn sampled(prepared: &Prepared, units: &Scaler, stride: usize) -> Vec<f64> {
+    let (offset, ratio) = prepared.scaler.offset_and_ratio(units);
+    let p = prepared.p();
+    let name = prepared.series.symbol.underlying();
+    let phase = name.bytes().fold(0_usize, |sum, b| (31 * sum + usize::from(b)) % 65_521) % stride;
+    let mut out = Vec::new();
+    for i in prepared.training_runs(0..prepared.series.len()).into_iter().flatten() {
+        if i % stride == phase {
+            out.push(prepared.series.time(i).0 as f64);
+            out.push(prepared.labels[0][i]);
+            out.extend((0..p).map(|j| own_scaled(prepared.design[(i, j)], offset[j], ratio[j])));
+        }
+    }
+    out
+}
+
+/// A value of the design in the coin's own scale; a ratio of 0 leaves the feature out.
+pub fn own_scaled(value: f64, offset: f64, ratio: f64) -> f64 {
+    if ratio > 0.0 { (value - offset) / ratio } else { 0.0 }
 }
 
 /// Grams of all segments up to each one, itself included.

@@ -4,8 +4,9 @@
 //! at every entry threshold, before anybody knows which threshold will be chosen: choosing needs
 //! all coins, and looks at validation only (`verdicts`).
 
-use super::lanes::{self, LaneFold, OWN_PCA, PLACEBO, PLAIN, SHARED, Slopes, prior_name};
-use super::pools::{Pool, Pools};
+use super::extra::{Blocks, Extra};
+use super::lanes::{self, Lane, LaneFold, PLACEBO, Slopes, own_correlation_basis, prior_name, unpooled_head};
+use super::pools::{Codes, Pool, Pools, Variant};
 use super::prepare::{Prepared, Signs, prepare};
 use super::statistics::{
     CoinStatistics, Stage, Statistics, Targets, coin_moments, placebo_signs, read_grams, rows_min,
@@ -19,38 +20,77 @@ use crate::settings::Settings;
 use faer::{Accum, Mat, Par};
 use huracan_core::costs::spread::SPREAD_MIN_BPS;
 use huracan_core::costs::{self, CostModel};
+use huracan_core::encoder::Eigenbasis;
 use huracan_core::gram::Moments;
-use huracan_core::heads::own::{Deviation, deviations};
+use huracan_core::heads::own::deviations;
 use huracan_core::labels::LabelKind;
 use huracan_core::trial::metrics::{ScoreQuality, score_quality};
 use huracan_core::trial::plan::{Fold, Plan};
 use huracan_core::trial::simulate::{FullLedger, Policy, Totals, simulate};
 use huracan_core::words::{Market as MarketKind, UtcMs};
+use std::collections::BTreeMap;
 
-/// Lanes whose trades are kept whole: shared, plain, own PCA and, last, the pooled head alone.
-pub const KEPT: usize = 4;
+/// Lanes whose trades are kept whole: those of the label and, last, the pooled head alone.
+pub const KEPT: usize = PLACEBO + 1;
 /// Position of the pooled head among the kept lanes.
-pub const POOLED: usize = 3;
+pub const POOLED: usize = PLACEBO;
 
 /// A head ready to be written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FinalHead {
+    /// The lane it is of.
+    pub lane: Lane,
     /// Weights over standardised features, calibration and slope included; length p.
     pub weights: Vec<f64>,
+    /// Weights over codes that are not linear, as they are; the columns of `extra::Layout`.
+    pub code_weights: Vec<f64>,
+    /// Means of these codes over the coin's training rows.
+    pub code_mean: Vec<f64>,
     /// Means of the coin's scaled features over its training rows; length p.
     pub mean: Vec<f64>,
-    /// How strongly it follows the pooled head.
+    /// How strongly it follows the pooled head; 1 for a head that knows no pool.
     pub slope: f64,
     /// Share of the training slope that survived validation.
     pub survival: f64,
     /// Penalty of the coin's own deviation; `None` when fully pooled.
     pub tau: Option<f64>,
-    /// Penalty of the pooled head.
+    /// Penalty of the pooled head, or of the coin's own.
     pub lambda: f64,
-    /// Codes, 0 for none.
-    pub components: usize,
+    /// Linear codes.
+    pub codes: Codes,
+    /// Whether it reads codes alone.
+    pub alone: bool,
     /// Training rows.
     pub rows: f64,
+}
+
+/// How the score of one lane goes with the label over some rows, both about their training means.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ScoreSums {
+    /// Rows.
+    pub n: f64,
+    /// Σ score².
+    pub score: f64,
+    /// Σ score·label.
+    pub both: f64,
+    /// Σ label².
+    pub label: f64,
+}
+
+impl ScoreSums {
+    /// Adds other rows.
+    pub fn add(&mut self, other: &ScoreSums, weight: f64) {
+        self.n += weight * other.n;
+        self.score += weight * other.score;
+        self.both += weight * other.both;
+        self.label += weight * other.label;
+    }
+
+    /// Product-moment correlation; `None` when either side is zero.
+    pub fn correlation(&self) -> Option<f64> {
+        let scale = (self.score * self.label).sqrt();
+        (scale > 0.0).then(|| self.both / scale)
+    }
 }
 
 /// Everything the trial learnt about one coin.
@@ -58,15 +98,20 @@ pub struct FinalHead {
 pub struct CoinTrial {
     /// Validation totals: `[fold][lane, pooled head last][policy]`; final fold included.
     pub validation: Vec<Vec<Vec<Totals>>>,
+    /// Scores against the label on validation: `[fold][lane of the label]`; final fold included.
+    pub validation_scores: Vec<Vec<ScoreSums>>,
+    /// The same on the test span: `[fold][lane of the label]`.
+    pub test_scores: Vec<Vec<ScoreSums>>,
     /// Test totals of the placebos: `[fold][placebo][policy]`.
     pub placebos: Vec<Vec<Vec<Totals>>>,
     /// Test records of the kept lanes: `[fold][kept lane][policy]`.
     pub records: Vec<Vec<Vec<FoldRecord>>>,
     /// Per fold: bars judged, correlation of the deployed lane, costs as charged.
     pub folds: Vec<FoldFacts>,
-    /// Score against label over all folds, both about their training means; `None` when undefined.
-    pub agreement: Option<ScoreQuality>,
-    /// Deployable heads: with the shared encoder, without.
+    /// Score against label over all folds, per lane of the label, both about their training means;
+    /// `None` when undefined.
+    pub agreement: Vec<Option<ScoreQuality>>,
+    /// Heads of the final fit, per lane of the label.
     pub heads: Vec<Option<FinalHead>>,
     /// Buy-and-hold over the judged bars, percent.
     pub buy_and_hold_pct: f64,
@@ -77,9 +122,6 @@ pub struct CoinTrial {
 pub struct FoldFacts {
     /// Bars that could be traded.
     pub bars: usize,
-    /// Correlation with the label of the score of the lane the run deploys, also for a coin that does
-    /// without the encoder.
-    pub ic: Option<f64>,
     /// Mean one-side cost as charged, bps; hedge included where hedged.
     pub one_side_bps: f64,
     /// Training rows.
@@ -114,6 +156,9 @@ pub struct Trials {
     pub failed: Vec<Failed>,
 }
 
+/// Scores and labels on the test span, per lane of the label.
+type Pairs = Vec<(Vec<f64>, Vec<f64>)>;
+
 struct Work {
     trial: Option<CoinTrial>,
     scores: Vec<Vec<f32>>,
@@ -128,6 +173,7 @@ struct Pass<'a> {
     plan: &'a Plan,
     statistics: &'a Statistics,
     pools: &'a Pools,
+    extra: &'a Extra,
     slopes: &'a Slopes,
     lanes: Vec<Vec<LaneFold>>,
     signs: Vec<Signs>,
@@ -146,6 +192,7 @@ pub fn trials(
     plan: &Plan,
     statistics: &Statistics,
     pools: &Pools,
+    extra: &Extra,
     slopes: &Slopes,
 ) -> Result<Trials, EngineError> {
     let settings = engine.settings;
@@ -158,6 +205,7 @@ pub fn trials(
         plan,
         statistics,
         pools,
+        extra,
         slopes,
         lanes: (0..plan.folds.len()).map(|f| lanes::lanes(settings, pools, f)).collect(),
         signs: placebo_signs(settings),
@@ -237,8 +285,8 @@ fn pooled_heads(settings: &Settings, plan: &Plan, pools: &Pools) -> Vec<Vec<Vec<
                     let heads = huracan_core::heads::pooled::ridge_in_basis(
                         &pool.basis,
                         &pool.moments.cross,
-                        chosen.lambda,
-                        chosen.components,
+                        chosen.variant.lambda,
+                        chosen.variant.codes.count(),
                     );
                     (0..heads.nrows()).map(|i| over(heads[(i, h)], pool.deviation[i])).collect()
                 })
@@ -266,14 +314,33 @@ fn over(weight: f64, deviation: f64) -> f64 {
     if deviation > 0.0 { weight / deviation } else { 0.0 }
 }
 
-/// The heads of one coin in one stage: weights over standardised features, per lane (pooled last).
+/// One lane's head of one coin in one stage, in the units of its moments.
+#[derive(Clone, Default)]
+struct StageHead {
+    /// Over standardised features, p.
+    weights: Vec<f64>,
+    /// Over codes that are not linear, as they are; empty for a linear lane.
+    code_weights: Vec<f64>,
+    slope: f64,
+    tau: Option<f64>,
+    /// Over design columns (common units), and the intercept.
+    row: (Vec<f64>, f64),
+}
+
+/// The heads of one coin in one stage, per lane, the pooled head last.
 struct StageHeads {
-    weights: Vec<Vec<f64>>,
-    slopes: Vec<f64>,
-    deviations: Vec<Deviation>,
-    /// Weights over design columns (common units), and the intercept, per lane.
-    rows: Vec<(Vec<f64>, f64)>,
+    heads: Vec<StageHead>,
     moments: Moments,
+}
+
+/// A coin's inputs of the trial, read back from scratch.
+struct Known<'a> {
+    index: usize,
+    statistics: &'a CoinStatistics,
+    grams: Vec<huracan_core::gram::Gram>,
+    priors: Vec<f64>,
+    blocks: Blocks,
+    own_basis: Option<Eigenbasis>,
 }
 
 impl Pass<'_> {
@@ -289,8 +356,14 @@ impl Pass<'_> {
             Some(known.scaler.clone()),
         );
         let q = Targets::of(settings).count();
-        let grams = read_grams(self.engine, index, self.statistics.p, q)?;
-        let priors = self.engine.scratch.read(&prior_name(index))?;
+        let mut known = Known {
+            index,
+            statistics: known,
+            grams: read_grams(self.engine, index, self.statistics.p, q)?,
+            priors: self.engine.scratch.read(&prior_name(index))?,
+            blocks: self.extra.read(self.engine, index)?,
+            own_basis: None,
+        };
         let tape = CoinTape::new(settings, self.market, &prepared, &self.signs);
         let horizons = settings.horizons().len();
         let mut work = Work {
@@ -302,28 +375,33 @@ impl Pass<'_> {
         };
         let mut trial = CoinTrial {
             validation: Vec::new(),
+            validation_scores: Vec::new(),
+            test_scores: Vec::new(),
             placebos: Vec::new(),
             records: Vec::new(),
             folds: Vec::new(),
-            agreement: None,
-            heads: vec![None, None],
+            agreement: vec![None; PLACEBO],
+            heads: vec![None; PLACEBO],
             buy_and_hold_pct: 0.0,
         };
-        let mut pairs: Vec<(f64, f64)> = Vec::new();
+        let mut pairs: Pairs = vec![(Vec::new(), Vec::new()); PLACEBO];
         for (f, fold) in self.plan.folds.iter().enumerate() {
             for stage in Stage::ALL {
-                let heads = self.stage_heads(known, &grams, &priors, index, f, fold, stage);
+                let heads = self.stage_heads(&mut known, f, fold, stage);
                 if stage == Stage::Full && fold.test.is_none() {
-                    trial.heads = self.final_heads(heads.as_ref(), f);
+                    trial.heads = self.final_heads(&known, heads.as_ref(), f);
                     continue;
                 }
                 let Some(span) = stage.judged(fold) else { continue };
                 match stage {
                     Stage::Inner => {
-                        trial.validation.push(self.validate(&prepared, &tape, heads.as_ref(), f, span))
+                        let (totals, scores) =
+                            self.validate(&known, &prepared, &tape, heads.as_ref(), f, span);
+                        trial.validation.push(totals);
+                        trial.validation_scores.push(scores);
                     }
                     Stage::Full => self.test(
-                        known,
+                        &known,
                         &prepared,
                         &tape,
                         heads.as_ref(),
@@ -336,91 +414,189 @@ impl Pass<'_> {
                 }
             }
         }
-        let (scores, labels): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
         let lags = settings.label.horizon_bars + settings.timeframe.bars_in_days(1.0);
-        trial.agreement = score_quality(&scores, &labels, 0.0, 0.0, lags);
+        trial.agreement =
+            pairs.iter().map(|(scores, labels)| score_quality(scores, labels, 0.0, 0.0, lags)).collect();
         trial.buy_and_hold_pct = buy_and_hold(&prepared, self.plan);
         work.trial = Some(trial);
         Ok(work)
     }
 
-    fn stage_heads(
-        &self,
-        known: &CoinStatistics,
-        grams: &[huracan_core::gram::Gram],
-        priors: &[f64],
-        index: usize,
-        f: usize,
-        fold: &Fold,
-        stage: Stage,
-    ) -> Option<StageHeads> {
+    fn stage_heads(&self, known: &mut Known<'_>, f: usize, fold: &Fold, stage: Stage) -> Option<StageHeads> {
         let settings = self.engine.settings;
         let (p, lanes) = (self.statistics.p, &self.lanes[f]);
         let at = stage.at(f);
         let pool: &Pool = &self.pools.stages[at];
-        let raw = coin_moments(grams, stage.segments(fold), rows_min(settings))?;
-        let raw = raw.rescaled(&known.own.0, &known.own.1);
+        let raw = coin_moments(&known.grams, stage.segments(fold), rows_min(settings))?;
+        let raw = raw.rescaled(&known.statistics.own.0, &known.statistics.own.1);
         let own = raw.standardised(&pool.deviation);
-        let prior = &priors[at * lanes.len() * p..(at + 1) * lanes.len() * p];
-        let slopes: Vec<f64> = (0..lanes.len())
-            .map(|l| self.slopes.priors[at][l].posterior(self.slopes.estimates[index][at][l]).max(0.0))
-            .collect();
-        let followed = Mat::from_fn(p, lanes.len(), |i, l| slopes[l] * prior[l * p + i]);
-        let own = Moments {
-            cross: Mat::from_fn(p, lanes.len(), |i, l| own.cross[(i, lanes[l].target)]),
-            mean_y: lanes.iter().map(|l| own.mean_y[l.target]).collect(),
-            var_y: lanes.iter().map(|l| own.var_y[l.target]).collect(),
-            ..own
-        };
-        let effective = own.n / settings.label.horizon_bars as f64;
-        let deviations = deviations(&own, &followed, effective, &settings.taus, settings.own_log_odds_min);
+        if known.own_basis.is_none() {
+            known.own_basis = own_correlation_basis(&own);
+        }
+        let heads_len = lanes.len() * p + self.extra.lanes().count() * self.extra.head_len();
+        let priors = &known.priors[at * heads_len..(at + 1) * heads_len];
         let survival = match stage {
             Stage::Inner => &self.slopes.survival_before[f],
             Stage::Full => &self.slopes.survival[f],
         };
-        let mut weights: Vec<Vec<f64>> = (0..lanes.len())
-            .map(|l| (0..p).map(|i| survival[l] * (followed[(i, l)] + deviations[l].weights[i])).collect())
-            .collect();
+        let slope_of = |l: usize| {
+            self.slopes.priors[at][l].posterior(self.slopes.estimates[known.index][at][l]).max(0.0)
+        };
+        let mut heads = vec![StageHead { weights: vec![0.0; p], ..StageHead::default() }; lanes.len()];
+        // Lanes over the same features or codes share the factorisations of their deviations.
+        let mut groups: BTreeMap<(Codes, usize), Vec<usize>> = BTreeMap::new();
+        for (l, lane) in lanes.iter().enumerate().filter(|(_, lane)| lane.is_fitted) {
+            let Variant { codes, alone, .. } = lane.variant;
+            let by_group = if matches!(codes, Codes::Rrr(_)) { lane.group } else { 0 };
+            let key = if alone { (codes, by_group) } else { (Codes::None, 0) };
+            groups.entry(key).or_default().push(l);
+        }
+        let effective = own.n / settings.label.horizon_bars as f64;
+        for ((codes, group), members) in groups {
+            let targets: Vec<usize> = members.iter().map(|&l| lanes[l].target).collect();
+            let w = pool.loadings(codes, group, known.own_basis.as_ref()).to_owned();
+            let own = own.targets(&targets);
+            let over = if codes == Codes::None { own } else { own.projected(&w) };
+            let slopes: Vec<f64> = members.iter().map(|&l| slope_of(l)).collect();
+            let followed = Mat::from_fn(p, members.len(), |i, j| slopes[j] * priors[members[j] * p + i]);
+            let prior = if codes == Codes::None { followed.clone() } else { w.transpose() * &followed };
+            let found = deviations(&over, &prior, effective, &settings.taus, settings.own_log_odds_min);
+            for (j, &l) in members.iter().enumerate() {
+                let own = &found[j].weights;
+                let deviation = |i: usize| match codes {
+                    Codes::None => own[i],
+                    _ => (0..w.ncols()).map(|k| w[(i, k)] * own[k]).sum::<f64>(),
+                };
+                heads[l].weights = (0..p).map(|i| survival[l] * (followed[(i, j)] + deviation(i))).collect();
+                heads[l].slope = slopes[j];
+                heads[l].tau = found[j].tau;
+            }
+        }
+        for (lane, chosen) in [Lane::Unpooled, Lane::UnpooledCodes].into_iter().zip(&self.slopes.unpooled[f]) {
+            if lane.is_tried(settings)
+                && let Some(head) = unpooled_head(pool, &own.targets(&[0]), chosen.variant)
+            {
+                let l = lane.at();
+                heads[l].weights = head.into_iter().map(|w| survival[l] * w).collect();
+                heads[l].slope = 1.0;
+            }
+        }
+        for (n, lane) in self.extra.lanes().enumerate() {
+            let from = lanes.len() * p + n * self.extra.head_len();
+            let prior = &priors[from..from + self.extra.head_len()];
+            let l = lane.at();
+            let found =
+                self.extra.own_moments(self.pools, (f, stage), lane, &own, &known.blocks);
+            let Some((moments, columns)) = found else { continue };
+            let slope = slope_of(l);
+            let followed = Mat::from_fn(columns.len(), 1, |i, _| slope * prior[columns[i]]);
+            let mut deviation =
+                deviations(&moments, &followed, effective, &settings.taus, settings.own_log_odds_min);
+            let Some(deviation) = deviation.pop() else { continue };
+            let mut whole = vec![0.0; self.extra.head_len()];
+            for (i, &column) in columns.iter().enumerate() {
+                whole[column] = survival[l] * (followed[(i, 0)] + deviation.weights[i]);
+            }
+            heads[l].code_weights = whole.split_off(p);
+            heads[l].weights = whole;
+            heads[l].slope = slope;
+            heads[l].tau = deviation.tau;
+        }
         // The pooled head alone: everybody follows it like the average coin.
-        let deployed = self.deployed(f);
-        let mean_slope = self.slopes.priors[at][deployed].mean().max(0.0);
-        weights.push((0..p).map(|i| survival[deployed] * mean_slope * prior[deployed * p + i]).collect());
-        let rows = weights.iter().map(|w| over_design(w, pool, &raw.mean, &known.own)).collect();
-        Some(StageHeads { weights, slopes, deviations, rows, moments: raw })
+        let l = Lane::Plain.at();
+        let mean_slope = self.slopes.priors[at][l].mean().max(0.0);
+        heads.push(StageHead {
+            weights: (0..p).map(|i| survival[l] * mean_slope * priors[l * p + i]).collect(),
+            slope: mean_slope,
+            ..StageHead::default()
+        });
+        for head in &mut heads {
+            head.row = over_design(&head.weights, pool, &raw.mean, &known.statistics.own);
+            if !head.code_weights.is_empty() {
+                let (weights, at_mean) = self.extra.over_codes(at, &head.code_weights, &known.blocks);
+                head.code_weights = weights;
+                head.row.1 -= at_mean;
+            }
+        }
+        Some(StageHeads { heads, moments: raw })
     }
 
-    /// The lane the run would deploy in a fold: what inner validation preferred.
-    fn deployed(&self, fold: usize) -> usize {
-        if self.pools.choices[fold].use_encoder { SHARED } else { PLAIN }
-    }
-
-    fn final_heads(&self, heads: Option<&StageHeads>, f: usize) -> Vec<Option<FinalHead>> {
-        [SHARED, PLAIN]
-            .map(|lane| {
-                heads.map(|h| FinalHead {
-                    weights: h.weights[lane].clone(),
-                    mean: h.moments.mean.clone(),
-                    slope: h.slopes[lane],
-                    survival: self.slopes.survival[f][lane],
-                    tau: h.deviations[lane].tau,
-                    lambda: self.lanes[f][lane].lambda,
-                    components: self.lanes[f][lane].components,
-                    rows: h.moments.n,
-                })
+    fn final_heads(&self, known: &Known<'_>, heads: Option<&StageHeads>, f: usize) -> Vec<Option<FinalHead>> {
+        let of = |lane: Lane| {
+            let heads = heads.filter(|_| lane.is_tried(self.engine.settings))?;
+            let head = &heads.heads[lane.at()];
+            let variant = match lane {
+                Lane::Unpooled => self.slopes.unpooled[f][0].variant,
+                Lane::UnpooledCodes => self.slopes.unpooled[f][1].variant,
+                _ => self.lanes[f][lane.at()].variant,
+            };
+            let choice = self.extra.choice(f, lane);
+            Some(FinalHead {
+                lane,
+                weights: head.weights.clone(),
+                code_weights: head.code_weights.clone(),
+                code_mean: self.extra.code_means(Stage::Full.at(f), &known.blocks),
+                mean: heads.moments.mean.clone(),
+                slope: head.slope,
+                survival: self.slopes.survival[f][lane.at()],
+                tau: head.tau,
+                lambda: choice.map_or(variant.lambda, |c| c.lambda),
+                codes: if choice.is_some() { Codes::None } else { variant.codes },
+                alone: choice.map_or(variant.alone, |c| c.alone),
+                rows: heads.moments.n,
             })
-            .to_vec()
+        };
+        Lane::ALL.map(of).to_vec()
     }
 
     /// Scores of all lanes over rows `[from, to)`, rows × lanes, in label units.
-    fn scores(&self, prepared: &Prepared, heads: &StageHeads, from: usize, to: usize) -> Mat<f64> {
+    fn scores(
+        &self,
+        known: &Known<'_>,
+        prepared: &Prepared,
+        heads: &StageHeads,
+        at: (usize, Stage),
+        (from, to): (usize, usize),
+    ) -> Mat<f64> {
         let p = self.statistics.p;
-        let b = Mat::from_fn(p + 1, heads.rows.len(), |i, l| {
-            let (weights, intercept) = &heads.rows[l];
+        let heads = &heads.heads;
+        let b = Mat::from_fn(p + 1, heads.len(), |i, l| {
+            let (weights, intercept) = &heads[l].row;
             if i < p { weights[i] } else { *intercept }
         });
         let rows = prepared.design.as_ref().subrows(from, to - from);
-        let mut out = Mat::zeros(to - from, heads.rows.len());
+        let mut out = Mat::zeros(to - from, heads.len());
         faer::linalg::matmul::matmul(&mut out, Accum::Replace, rows, b.as_ref(), 1.0, Par::Seq);
+        if self.extra.lanes().next().is_some() {
+            let codes = self.extra.codes(self.pools, known.statistics, prepared, at, (from, to));
+            for lane in self.extra.lanes().map(Lane::at) {
+                for (c, &w) in heads[lane].code_weights.iter().enumerate().filter(|(_, w)| **w != 0.0) {
+                    (0..to - from).for_each(|i| out[(i, lane)] += w * codes[(i, c)]);
+                }
+            }
+        }
+        out
+    }
+
+    /// Scores of every lane of the label against the label over `[from, to)`.
+    fn score_sums(
+        &self,
+        prepared: &Prepared,
+        scores: &Mat<f64>,
+        label_mean: f64,
+        (from, to): (usize, usize),
+    ) -> Vec<ScoreSums> {
+        let mut out = vec![ScoreSums::default(); PLACEBO];
+        for i in from..to {
+            let y = prepared.labels[0][i] - label_mean;
+            if !prepared.usable[i] || y.is_nan() {
+                continue;
+            }
+            for (lane, sums) in out.iter_mut().enumerate() {
+                let s = scores[(i - from, lane)];
+                sums.add(&ScoreSums { n: 1.0, score: s * s, both: s * y, label: y * y }, 1.0);
+            }
+        }
         out
     }
 
@@ -485,48 +661,48 @@ impl Pass<'_> {
 
     fn validate(
         &self,
+        known: &Known<'_>,
         prepared: &Prepared,
         tape: &CoinTape,
         heads: Option<&StageHeads>,
         f: usize,
         span: (UtcMs, UtcMs),
-    ) -> Vec<Vec<Totals>> {
+    ) -> (Vec<Vec<Totals>>, Vec<ScoreSums>) {
         let settings = self.engine.settings;
         let thresholds = policy_grid(settings).len();
         let lanes = self.lanes[f].len() + 1;
-        let nothing = vec![vec![Totals::default(); thresholds]; lanes];
+        let nothing =
+            || (vec![vec![Totals::default(); thresholds]; lanes], vec![ScoreSums::default(); PLACEBO]);
         let (from, to) = rows_of(prepared, span);
-        let Some(heads) = heads.filter(|_| from < to) else { return nothing };
-        let Some((model, sides)) = self.one_side(prepared, from, to) else { return nothing };
+        let Some(heads) = heads.filter(|_| from < to) else { return nothing() };
+        let Some((model, sides)) = self.one_side(prepared, from, to) else { return nothing() };
         let size = position_size(settings, &model);
-        let scores = self.scores(prepared, heads, from, to);
+        let scores = self.scores(known, prepared, heads, (f, Stage::Inner), (from, to));
         let policies = self.policies(prepared.series.symbol.market());
-        (0..lanes)
-            .map(|lane| {
-                let edge = self.edges(prepared, &scores, lane, from);
-                let view = tape.view(lane, from, to, &edge, &sides, size);
-                policies
-                    .iter()
-                    .map(|policy| {
-                        let mut totals = Totals::default();
-                        simulate(&view, policy, &mut totals);
-                        totals
-                    })
-                    .collect()
-            })
-            .collect()
+        let totals = (0..lanes).map(|lane| {
+            let edge = self.edges(prepared, &scores, lane, from);
+            let view = tape.view(lane, from, to, &edge, &sides, size);
+            let of = |policy: &Policy| {
+                let mut totals = Totals::default();
+                simulate(&view, policy, &mut totals);
+                totals
+            };
+            policies.iter().map(of).collect()
+        });
+        let sums = self.score_sums(prepared, &scores, heads.moments.mean_y[0], (from, to));
+        (totals.collect(), sums)
     }
 
     fn test(
         &self,
-        known: &CoinStatistics,
+        known: &Known<'_>,
         prepared: &Prepared,
         tape: &CoinTape,
         heads: Option<&StageHeads>,
         f: usize,
         span: (UtcMs, UtcMs),
         trial: &mut CoinTrial,
-        pairs: &mut Vec<(f64, f64)>,
+        pairs: &mut Pairs,
         work: &mut Work,
     ) {
         let settings = self.engine.settings;
@@ -535,12 +711,13 @@ impl Pass<'_> {
         trial.placebos.push(vec![vec![Totals::default(); thresholds]; placebos]);
         trial.records.push(vec![vec![FoldRecord::default(); thresholds]; KEPT]);
         trial.folds.push(FoldFacts::default());
+        trial.test_scores.push(vec![ScoreSums::default(); PLACEBO]);
         let (from, to) = rows_of(prepared, span);
         let Some(heads) = heads.filter(|_| from < to) else { return };
         let Some((model, sides)) = self.one_side(prepared, from, to) else { return };
         let size = position_size(settings, &model);
-        self.fill_panel(known, prepared, tape, f, (from, to), &model, work);
-        let scores = self.scores(prepared, heads, from, to);
+        self.fill_panel(known.statistics, prepared, tape, f, (from, to), &model, work);
+        let scores = self.scores(known, prepared, heads, (f, Stage::Full), (from, to));
         let policies = self.policies(prepared.series.symbol.market());
         let first_day = self.plan.test_start.day();
         for lane in 0..scores.ncols() {
@@ -552,29 +729,27 @@ impl Pass<'_> {
                     simulate(&view, policy, &mut trial.placebos[f][placebo][k]);
                     continue;
                 }
-                let kept = match lane {
-                    SHARED | PLAIN | OWN_PCA => lane,
-                    _ => POOLED,
-                };
+                let kept = if lane < PLACEBO { lane } else { POOLED };
                 let mut ledger = FullLedger::default();
                 simulate(&view, policy, &mut ledger);
                 trial.records[f][kept][k] = record(&ledger, prepared, from, first_day);
             }
         }
-        let deployed = self.deployed(f);
         let label = &prepared.labels[0];
         let label_mean = heads.moments.mean_y[0];
-        let known = (from..to).filter(|&i| prepared.usable[i] && label[i].is_finite());
-        let fold_pairs: Vec<(f64, f64)> =
-            known.map(|i| (scores[(i - from, deployed)], label[i] - label_mean)).collect();
+        for i in (from..to).filter(|&i| prepared.usable[i] && label[i].is_finite()) {
+            for (lane, (scored, labels)) in pairs.iter_mut().enumerate() {
+                scored.push(scores[(i - from, lane)]);
+                labels.push(label[i] - label_mean);
+            }
+        }
+        trial.test_scores[f] = self.score_sums(prepared, &scores, label_mean, (from, to));
         let tradable: Vec<f64> = sides.iter().copied().filter(|c| c.is_finite()).collect();
         trial.folds[f] = FoldFacts {
             bars: tradable.len(),
-            ic: correlation(&fold_pairs),
             one_side_bps: tradable.iter().sum::<f64>() / tradable.len().max(1) as f64,
             train_rows: heads.moments.n,
         };
-        pairs.extend(fold_pairs);
     }
 
     fn fill_panel(
@@ -618,13 +793,6 @@ impl Pass<'_> {
 
 fn rows_of(prepared: &Prepared, (from, to): (UtcMs, UtcMs)) -> (usize, usize) {
     (prepared.series.index_at_or_after(from), prepared.series.index_at_or_after(to))
-}
-
-/// Σxy/√(Σx²Σy²): both sides are already about their training means.
-fn correlation(pairs: &[(f64, f64)]) -> Option<f64> {
-    let sum = |f: &dyn Fn(&(f64, f64)) -> f64| pairs.iter().map(f).sum::<f64>();
-    let scale = (sum(&|p| p.0 * p.0) * sum(&|p| p.1 * p.1)).sqrt();
-    (scale > 0.0).then(|| sum(&|p| p.0 * p.1) / scale)
 }
 
 fn buy_and_hold(prepared: &Prepared, plan: &Plan) -> f64 {

@@ -1,0 +1,458 @@
+//! Codes that are not linear in the features, beside the linear ones: the shared autoencoder's, and
+//! the score of shared trees, which is a code too. Whatever makes them, heads over them come out of
+//! second moments like every other head: pooled, without the coin's own underlying, each coin with
+//! its slope.
+//!
+//! Three steps: the maps are fitted on rows sampled from all coins ([`fit`]); every coin's rows are
+//! encoded and their moments with features and label kept on scratch ([`pass`]); pools and choices.
+//!
+//! An autoencoder knows no label: the one that the inner heads of a fold read is the one of the full
+//! heads of the fold before, fitted until exactly where validation begins. Trees know labels: each fold
+//! and stage has its own, and a coin reads those that were fitted on the other half of the
+//! underlyings.
+
+mod fit;
+mod pass;
+
+use super::lanes::{Lane, slope};
+use super::pools::{Pool, Pools};
+use super::prepare::Prepared;
+use super::statistics::{CoinStatistics, Stage, Statistics, own_scaled};
+use super::survey::Survey;
+use super::{Engine, EngineError, Market};
+use crate::scratch::ScratchError;
+use crate::settings::Settings;
+use faer::{Mat, MatRef};
+use huracan_core::encoder::{Encoder, TrainingEpoch};
+use huracan_core::gram::Moments;
+use huracan_core::heads::pooled::{leave_out, ridge};
+use huracan_core::heads::slopes::SlopeEstimate;
+use huracan_core::heads::trees::Ensemble;
+use huracan_core::trial::plan::Plan;
+use std::ops::Range;
+
+/// Lanes that read these codes, in the order of [`Lane::ALL`].
+pub const LANES: [Lane; 3] = [Lane::Autoencoder, Lane::Trees, Lane::TreesCoded];
+
+/// Which columns there are, in order: the autoencoder's codes, the trees' score, the score of trees
+/// that read principal components too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Layout {
+    /// Codes of the autoencoder, 0 without one.
+    pub codes: usize,
+    /// Whether there are trees.
+    pub trees: bool,
+    /// Whether there are trees over principal components.
+    pub trees_coded: bool,
+}
+
+impl Layout {
+    fn of(settings: &Settings) -> Layout {
+        Layout {
+            codes: if Lane::Autoencoder.is_tried(settings) { settings.encoder.autoencoder.codes } else { 0 },
+            trees: Lane::Trees.is_tried(settings),
+            trees_coded: Lane::TreesCoded.is_tried(settings),
+        }
+    }
+
+    /// Number of columns.
+    pub fn width(self) -> usize {
+        self.codes + usize::from(self.trees) + usize::from(self.trees_coded)
+    }
+
+    /// Columns of a lane; empty where it is not tried.
+    fn columns(self, lane: Lane) -> Range<usize> {
+        let trees = self.codes + usize::from(self.trees);
+        match lane {
+            Lane::Autoencoder => 0..self.codes,
+            Lane::Trees => self.codes..trees,
+            Lane::TreesCoded => trees..trees + usize::from(self.trees_coded),
+            _ => 0..0,
+        }
+    }
+
+    fn lanes(self) -> impl Iterator<Item = Lane> {
+        LANES.into_iter().filter(move |&lane| !self.columns(lane).is_empty())
+    }
+}
+
+/// A pair of ensembles: a coin reads the one that its half of the underlyings was not in.
+#[derive(Clone, Debug)]
+pub struct Trees {
+    /// By half of the underlyings.
+    pub halves: [Ensemble; 2],
+    /// Principal components read after the features, 0 for none.
+    pub components: usize,
+}
+
+/// Everything that was fitted on rows.
+#[derive(Default)]
+pub struct Models {
+    /// The autoencoder of every epoch: that of the first fold's inner heads, then one a fold.
+    pub autoencoders: Vec<Encoder>,
+    /// Trees per stage (flat).
+    pub trees: Vec<Option<Trees>>,
+    /// Trees over principal components per stage (flat).
+    pub trees_coded: Vec<Option<Trees>>,
+}
+
+/// Which of a run's autoencoders a stage reads.
+fn epoch(fold: usize, stage: Stage) -> usize {
+    match stage {
+        Stage::Inner => fold,
+        Stage::Full => fold + 1,
+    }
+}
+
+/// Half of the underlyings that a coin is in.
+pub fn half(underlying: &str) -> usize {
+    underlying.bytes().fold(7_usize, |sum, b| (33 * sum + usize::from(b)) % 65_521) & 1
+}
+
+/// What validation chose for a lane in one fold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// Columns that its head reads: features below p, codes from p on.
+    pub columns: Vec<usize>,
+    /// Whether it reads the codes alone.
+    pub alone: bool,
+    /// Penalty λ/n.
+    pub lambda: f64,
+    /// Correlation of the pooled inner head with the label, mean over the validations so far.
+    pub validation_ic: Option<f64>,
+    /// Slope of the label on its score, on this fold's validation.
+    pub validation_slope: Option<f64>,
+}
+
+/// A pool of own features beside the codes, for one stage; one target, the label.
+struct ExtraPool {
+    /// Standardised, p + e.
+    moments: Moments,
+    /// Pooled deviation of every code.
+    deviation: Vec<f64>,
+    weight: f64,
+}
+
+/// One coin's moments of the codes over the training rows of one stage, about their means.
+#[derive(Clone, Debug, PartialEq)]
+struct Block {
+    mean: Vec<f64>,
+    /// p × e, own-scaled features with codes.
+    own: Mat<f64>,
+    /// e × e.
+    codes: Mat<f64>,
+    /// Codes with the label.
+    label: Vec<f64>,
+}
+
+/// A coin's blocks, one per stage (flat); `None` where it has too few rows.
+#[derive(Clone, Debug, Default)]
+pub struct Blocks(Vec<Option<Block>>);
+
+/// Codes that are not linear, ready for the heads.
+pub struct Extra {
+    /// Which columns there are.
+    pub layout: Layout,
+    /// What makes them.
+    pub models: Models,
+    pools: Vec<Option<ExtraPool>>,
+    choices: Vec<Vec<(Lane, Choice)>>,
+    p: usize,
+}
+
+/// Fits the maps, encodes every coin and chooses.
+///
+/// # Errors
+/// When interrupted or the scratch disk fails.
+pub fn extra(
+    engine: &Engine<'_>,
+    survey: &Survey,
+    market: &Market,
+    plan: &Plan,
+    statistics: &Statistics,
+    pools: &Pools,
+) -> Result<Extra, EngineError> {
+    let layout = Layout::of(engine.settings);
+    let mut extra =
+        Extra { layout, models: Models::default(), pools: Vec::new(), choices: Vec::new(), p: statistics.p };
+    if layout.width() == 0 {
+        return Ok(extra);
+    }
+    extra.models = fit::models(engine, survey, plan, statistics, pools, layout)?;
+    if layout.codes > 0 && extra.models.autoencoders.is_empty() {
+        engine.observer.note("the autoencoder could not be trained on this data and does not compete");
+        extra.layout.codes = 0;
+    }
+    pass::encode(engine, survey, market, plan, statistics, pools, &mut extra)?;
+    Ok(extra)
+}
+
+impl Extra {
+    /// What validation chose for a lane in a fold.
+    pub fn choice(&self, fold: usize, lane: Lane) -> Option<&Choice> {
+        self.choices.get(fold)?.iter().find(|(l, _)| *l == lane).map(|(_, choice)| choice)
+    }
+
+    /// The autoencoder of the last fold, as deployed.
+    pub fn autoencoder(&self) -> Option<&Encoder> {
+        self.models.autoencoders.last()
+    }
+
+    /// Loss of every autoencoder of the run, epoch by epoch.
+    pub fn training_loss(&self) -> Vec<TrainingEpoch> {
+        self.models.autoencoders.iter().flat_map(|encoder| encoder.training_loss.iter().copied()).collect()
+    }
+
+    /// Lanes that are tried.
+    pub fn lanes(&self) -> impl Iterator<Item = Lane> {
+        self.layout.lanes()
+    }
+
+    /// Length of a head of these lanes: features, then codes.
+    pub fn head_len(&self) -> usize {
+        self.p + self.layout.width()
+    }
+
+    /// A coin's blocks back from scratch.
+    ///
+    /// # Errors
+    /// When the scratch file cannot be read back.
+    pub fn read(&self, engine: &Engine<'_>, coin: usize) -> Result<Blocks, ScratchError> {
+        if self.layout.width() == 0 {
+            return Ok(Blocks::default());
+        }
+        let flat = engine.scratch.read(&block_name(coin))?;
+        Ok(Blocks::from_flat(&flat, self.p, self.layout.width()))
+    }
+
+    /// Codes of rows `[from, to)` of a coin in a stage, (to − from) × e.
+    pub fn codes(
+        &self,
+        pools: &Pools,
+        known: &CoinStatistics,
+        prepared: &Prepared,
+        (fold, stage): (usize, Stage),
+        (from, to): (usize, usize),
+    ) -> Mat<f64> {
+        let z = own_rows(prepared, &known.own, from, to);
+        let half = half(prepared.series.symbol.underlying());
+        self.codes_of(&pools.stages[stage.at(fold)], z.as_ref(), half, fold, stage)
+    }
+
+    fn codes_of(
+        &self,
+        pool: &Pool,
+        z: MatRef<'_, f64>,
+        half: usize,
+        fold: usize,
+        stage: Stage,
+    ) -> Mat<f64> {
+        let mut out = Mat::zeros(z.nrows(), self.layout.width());
+        if let Some(encoder) = self.models.autoencoders.get(epoch(fold, stage)) {
+            out.get_mut(.., self.layout.columns(Lane::Autoencoder)).copy_from(encoder.encode_rows(z));
+        }
+        self.trees_into(&mut out, pool, z, half, stage.at(fold));
+        out
+    }
+
+    /// Scores of the stage's trees into their columns.
+    fn trees_into(&self, out: &mut Mat<f64>, pool: &Pool, z: MatRef<'_, f64>, half: usize, at: usize) {
+        for (lane, models) in
+            [(Lane::Trees, &self.models.trees), (Lane::TreesCoded, &self.models.trees_coded)]
+        {
+            let Some(trees) = models.get(at).and_then(Option::as_ref) else { continue };
+            let inputs = with_components(pool, z, trees.components);
+            let scores = trees.halves[half].score_rows(inputs.as_ref());
+            if let Some((column, scores)) = self.layout.columns(lane).next().zip(scores) {
+                (0..scores.len()).for_each(|i| out[(i, column)] = scores[i]);
+            }
+        }
+    }
+
+    /// Moments of own features and codes together, standardised; one target, the label.
+    fn joined(&self, own: &Moments, block: &Block, pool: &Pool, deviation: &[f64]) -> Moments {
+        let (p, e) = (self.p, self.layout.width());
+        let unit = |d: f64| if d > 0.0 { 1.0 / d } else { 0.0 };
+        let mut out = Moments::zero(p + e, 1);
+        out.n = own.n;
+        out.mean_y = vec![own.mean_y[0]];
+        out.var_y = vec![own.var_y[0]];
+        for i in 0..p {
+            out.mean[i] = own.mean[i];
+            out.cross[(i, 0)] = own.cross[(i, 0)];
+            for j in 0..p {
+                out.cov[(j, i)] = own.cov[(j, i)];
+            }
+            for c in 0..e {
+                let v = block.own[(i, c)] * unit(pool.deviation[i]) * unit(deviation[c]);
+                out.cov[(i, p + c)] = v;
+                out.cov[(p + c, i)] = v;
+            }
+        }
+        for c in 0..e {
+            out.mean[p + c] = block.mean[c] * unit(deviation[c]);
+            out.cross[(p + c, 0)] = block.label[c] * unit(deviation[c]);
+            for d in 0..e {
+                out.cov[(p + c, p + d)] = block.codes[(c, d)] * unit(deviation[c]) * unit(deviation[d]);
+            }
+        }
+        out
+    }
+
+    /// The pooled heads of these lanes for one coin and stage, without its own underlying, over features
+    /// and codes, and how the coin follows them. `own` are the coin's standardised moments; `members` those
+    /// of all coins of its underlying, itself included, with their weights and blocks.
+    pub fn priors(
+        &self,
+        settings: &Settings,
+        fold: usize,
+        stage: Stage,
+        pools: &Pools,
+        own: Option<&Moments>,
+        blocks: &Blocks,
+        members: &[(&Moments, f64, &Blocks)],
+    ) -> Vec<(Lane, Vec<f64>, Option<SlopeEstimate>)> {
+        let at = stage.at(fold);
+        let len = self.head_len();
+        let joined = |own: &Moments, blocks: &Blocks, pool: &ExtraPool| {
+            blocks.at(at).map(|block| self.joined(own, block, &pools.stages[at], &pool.deviation))
+        };
+        self.layout
+            .lanes()
+            .map(|lane| {
+                let nothing = (lane, vec![0.0; len], None);
+                let Some(pool) = &self.pools[at] else { return nothing };
+                let Some(choice) = self.choice(fold, lane) else { return nothing };
+                let parts: Vec<(Moments, f64)> = members
+                    .iter()
+                    .filter_map(|(own, w, blocks)| joined(own, blocks, pool).map(|m| (m, *w)))
+                    .map(|(m, w)| (m.columns(&choice.columns), w))
+                    .collect();
+                let parts: Vec<(&Moments, f64)> = parts.iter().map(|(m, w)| (m, *w)).collect();
+                let all = pool.moments.columns(&choice.columns);
+                let rest = leave_out(&all, pool.weight, &parts);
+                let Some(head) = pooled_head(rest.as_ref().unwrap_or(&all), choice.lambda) else {
+                    return nothing;
+                };
+                let estimate = own
+                    .and_then(|own| joined(own, blocks, pool))
+                    .and_then(|m| slope(settings, &m.columns(&choice.columns), &head, 0));
+                let mut whole = vec![0.0; len];
+                choice.columns.iter().zip(&head).for_each(|(&i, &v)| whole[i] = v);
+                (lane, whole, estimate)
+            })
+            .collect()
+    }
+
+    /// A coin's own moments over the columns of a lane's head, with these columns.
+    pub fn own_moments<'a>(
+        &'a self,
+        pools: &Pools,
+        (fold, stage): (usize, Stage),
+        lane: Lane,
+        own: &Moments,
+        blocks: &Blocks,
+    ) -> Option<(Moments, &'a [usize])> {
+        let at = stage.at(fold);
+        let pool = self.pools[at].as_ref()?;
+        let choice = self.choice(fold, lane)?;
+        let joined = self.joined(own, blocks.at(at)?, &pools.stages[at], &pool.deviation);
+        Some((joined.columns(&choice.columns), &choice.columns))
+    }
+
+    /// Means of the codes over a coin's training rows of a stage.
+    pub fn code_means(&self, at: usize, blocks: &Blocks) -> Vec<f64> {
+        blocks.at(at).map_or_else(|| vec![0.0; self.layout.width()], |block| block.mean.clone())
+    }
+
+    /// From a head's weights over standardised codes to weights of the codes as they are, and what their
+    /// training means contribute: (weights, Σ w·mean).
+    pub fn over_codes(&self, at: usize, head: &[f64], blocks: &Blocks) -> (Vec<f64>, f64) {
+        let Some((pool, block)) = self.pools[at].as_ref().zip(blocks.at(at)) else {
+            return (vec![0.0; self.layout.width()], 0.0);
+        };
+        let unit = |d: f64| if d > 0.0 { 1.0 / d } else { 0.0 };
+        let weights: Vec<f64> =
+            head.iter().zip(&pool.deviation).map(|(w, d)| w * unit(*d)).collect();
+        let at_mean = weights.iter().zip(&block.mean).map(|(w, m)| w * m).sum();
+        (weights, at_mean)
+    }
+}
+
+impl Blocks {
+    fn at(&self, stage: usize) -> Option<&Block> {
+        self.0.get(stage).and_then(Option::as_ref)
+    }
+
+    /// Per stage 1 and the numbers, or 0.
+    fn to_flat(&self) -> Vec<f64> {
+        let mut flat = Vec::new();
+        for block in &self.0 {
+            let Some(block) = block else {
+                flat.push(0.0);
+                continue;
+            };
+            flat.push(1.0);
+            flat.extend(&block.mean);
+            flat.extend(&block.label);
+            block.own.col_iter().for_each(|c| flat.extend(c.iter()));
+            block.codes.col_iter().for_each(|c| flat.extend(c.iter()));
+        }
+        flat
+    }
+
+    fn from_flat(flat: &[f64], p: usize, e: usize) -> Blocks {
+        let mut next = flat.iter().copied();
+        let mut blocks = Vec::new();
+        while let Some(present) = next.next() {
+            if present == 0.0 {
+                blocks.push(None);
+                continue;
+            }
+            let mut take = |n: usize| next.by_ref().take(n).collect::<Vec<f64>>();
+            let (mean, label, own, codes) = (take(e), take(e), take(p * e), take(e * e));
+            let whole = codes.len() == e * e;
+            blocks.push(whole.then(|| Block {
+                mean,
+                label,
+                own: Mat::from_fn(p, e, |i, j| own[j * p + i]),
+                codes: Mat::from_fn(e, e, |i, j| codes[j * e + i]),
+            }));
+        }
+        Blocks(blocks)
+    }
+}
+
+/// Scratch name of a coin's blocks.
+fn block_name(coin: usize) -> String {
+    format!("extra-{coin}")
+}
+
+/// Ridge over standardised moments, one target.
+fn pooled_head(moments: &Moments, lambda: f64) -> Option<Vec<f64>> {
+    let k = moments.mean.len();
+    let solved = ridge(&moments.cov, &moments.cross, lambda, &Mat::identity(k, k))?;
+    Some((0..k).map(|i| solved[(i, 0)]).collect())
+}
+
+/// Rows `[from, to)` of a coin in its own scale, missing share included.
+fn own_rows(prepared: &Prepared, own: &(Vec<f64>, Vec<f64>), from: usize, to: usize) -> Mat<f64> {
+    Mat::from_fn(to - from, prepared.p(), |i, j| {
+        own_scaled(prepared.design[(from + i, j)], own.0[j], own.1[j])
+    })
+}
+
+/// Own-scaled rows with the first principal components of the pool after them.
+fn with_components(pool: &Pool, z: MatRef<'_, f64>, components: usize) -> Mat<f64> {
+    if components == 0 {
+        return z.to_owned();
+    }
+    let k = components.min(pool.basis.rank);
+    let unit = |d: f64| if d > 0.0 { 1.0 / d } else { 0.0 };
+    let loadings =
+        Mat::from_fn(z.ncols(), k, |i, j| pool.basis.vectors[(i, j)] * unit(pool.deviation[i]));
+    let codes = z * &loadings;
+    Mat::from_fn(z.nrows(), z.ncols() + k, |i, j| {
+        if j < z.ncols() { z[(i, j)] } else { codes[(i, j - z.ncols())] }
+    })
+}

@@ -1,0 +1,324 @@
+//! Every coin's rows encoded, and the moments of the codes with features and label kept.
+
+use super::super::lanes::Lane;
+use super::super::pools::Pools;
+use super::super::prepare::{Prepared, prepare};
+use super::super::statistics::{
+    CoinStatistics, Stage, Statistics, Targets, coin_moments, read_grams, rows_min,
+};
+use super::super::survey::Survey;
+use super::super::{Engine, EngineError, Market};
+use super::{Block, Blocks, Choice, Extra, ExtraPool, block_name, epoch, half, own_rows, pooled_head};
+use crate::pool::{Fenced, run_ordered};
+use crate::scratch::ScratchError;
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, MatRef, Par};
+use huracan_core::gram::Moments;
+use huracan_core::trial::plan::Plan;
+use std::ops::Range;
+
+/// What a coin brings to the pools: joined moments, not standardised, per stage, and on validation
+/// about its training means.
+struct Work {
+    train: Vec<Option<Moments>>,
+    validation: Vec<Option<Moments>>,
+}
+
+/// Runs the pass and chooses for every lane and fold.
+///
+/// # Errors
+/// When interrupted or the scratch disk fails.
+pub(super) fn encode(
+    engine: &Engine<'_>,
+    survey: &Survey,
+    market: &Market,
+    plan: &Plan,
+    statistics: &Statistics,
+    pools: &Pools,
+    extra: &mut Extra,
+) -> Result<(), EngineError> {
+    let size = extra.head_len();
+    let zero = || (Moments::zero(size, 1), 0.0);
+    let mut train: Vec<(Moments, f64)> = (0..2 * plan.folds.len()).map(|_| zero()).collect();
+    let mut validation: Vec<(Moments, f64)> = plan.folds.iter().map(|_| zero()).collect();
+    let mut disk: Option<ScratchError> = None;
+    let pass = Pass { engine, market, plan, statistics, pools, extra };
+    engine.observer.stage_started("codes", survey.coins.len());
+    run_ordered(
+        engine.workers,
+        survey.coins.len(),
+        engine.stop,
+        |i| -> Result<Option<Work>, ScratchError> {
+            match &statistics.coins[i] {
+                Some(known) => pass.coin(i, &survey.coins[i], known).map(Some),
+                None => Ok(None),
+            }
+        },
+        |i, result: Fenced<Result<Option<Work>, ScratchError>>| {
+            let symbol = survey.coins[i].symbol.to_string();
+            engine.observer.stage_advanced("codes", i + 1, &symbol);
+            match result {
+                Ok(Ok(Some(work))) => {
+                    let weight = statistics.coins[i].as_ref().map_or(0.0, |c| c.weight);
+                    add(&mut train, &work.train, weight);
+                    add(&mut validation, &work.validation, weight);
+                }
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => disk = Some(error),
+                // The coin fails for good in the slopes pass, which finds no blocks of it.
+                Err(panic) => engine.observer.note(&format!("{symbol}: {panic}")),
+            }
+        },
+    )?;
+    if let Some(error) = disk {
+        return Err(error.into());
+    }
+    let standardise = |(sum, weight): (Moments, f64), at: usize| -> Option<ExtraPool> {
+        if weight <= 0.0 {
+            return None;
+        }
+        let pooled = sum.divide(weight);
+        let deviation = pooled.deviations()[extra.p..].to_vec();
+        let all: Vec<f64> = pools.stages[at].deviation.iter().chain(&deviation).copied().collect();
+        Some(ExtraPool { moments: pooled.standardised(&all), deviation, weight })
+    };
+    let stages: Vec<Option<ExtraPool>> =
+        train.into_iter().enumerate().map(|(at, raw)| standardise(raw, at)).collect();
+    let choices = choose(engine, plan, pools, extra, &stages, validation);
+    extra.pools = stages;
+    extra.choices = choices;
+    Ok(())
+}
+
+fn add(pools: &mut [(Moments, f64)], coin: &[Option<Moments>], weight: f64) {
+    for ((sum, total), moments) in pools.iter_mut().zip(coin) {
+        if let Some(moments) = moments {
+            sum.pool(moments, weight);
+            *total += weight;
+        }
+    }
+}
+
+/// The best of every lane's candidates on the validations so far.
+fn choose(
+    engine: &Engine<'_>,
+    plan: &Plan,
+    pools: &Pools,
+    extra: &Extra,
+    stages: &[Option<ExtraPool>],
+    validation: Vec<(Moments, f64)>,
+) -> Vec<Vec<(Lane, Choice)>> {
+    let settings = engine.settings;
+    let p = extra.p;
+    let candidates: Vec<(Lane, bool, f64)> = extra
+        .layout
+        .lanes()
+        .flat_map(|lane| {
+            // One column needs no penalty beside the coin's slope.
+            let tried: Vec<(bool, f64)> = if lane == Lane::Autoencoder {
+                [true, false].into_iter().flat_map(|a| settings.lambdas.iter().map(move |&l| (a, l))).collect()
+            } else {
+                vec![(true, 0.0)]
+            };
+            tried.into_iter().map(move |(alone, lambda)| (lane, alone, lambda))
+        })
+        .collect();
+    let mut sums = vec![0.0; candidates.len()];
+    let mut out = Vec::with_capacity(plan.folds.len());
+    for (f, (sum, weight)) in validation.into_iter().enumerate() {
+        let at = Stage::Inner.at(f);
+        let judged = stages[at].as_ref().filter(|_| weight > 0.0).map(|pool| {
+            let all: Vec<f64> = pools.stages[at].deviation.iter().chain(&pool.deviation).copied().collect();
+            (pool, sum.divide(weight).standardised(&all))
+        });
+        let mut tried: Vec<(Lane, Choice)> = Vec::with_capacity(candidates.len());
+        for (&(lane, alone, lambda), total) in candidates.iter().zip(&mut sums) {
+            let codes = extra.layout.columns(lane).map(|c| p + c);
+            let columns: Vec<usize> = if alone { codes.collect() } else { (0..p).chain(codes).collect() };
+            let found = judged.as_ref().and_then(|(pool, judged)| {
+                let head = pooled_head(&pool.moments.columns(&columns), lambda)?;
+                let judged = judged.columns(&columns);
+                let variance = judged.score_variance(&head);
+                let slope = (variance > 0.0).then(|| judged.score_covariance(&head, 0) / variance);
+                Some((judged.correlation(&head, 0), slope))
+            });
+            let (ic, validation_slope) = found.unwrap_or((None, None));
+            *total += ic.unwrap_or(0.0);
+            let validation_ic = ic.map(|_| *total / (f + 1) as f64);
+            tried.push((lane, Choice { columns, alone, lambda, validation_ic, validation_slope }));
+        }
+        let key = |c: &Choice| c.validation_ic.unwrap_or(f64::NEG_INFINITY);
+        let best = extra.layout.lanes().filter_map(|lane| {
+            let of_lane = tried.iter().filter(|(l, _)| *l == lane);
+            of_lane.reduce(|a, b| if key(&b.1) >= key(&a.1) { b } else { a }).cloned()
+        });
+        out.push(best.collect());
+    }
+    out
+}
+
+struct Pass<'a> {
+    engine: &'a Engine<'a>,
+    market: &'a Market,
+    plan: &'a Plan,
+    statistics: &'a Statistics,
+    pools: &'a Pools,
+    extra: &'a Extra,
+}
+
+impl Pass<'_> {
+    fn coin(
+        &self,
+        index: usize,
+        coin: &super::super::survey::Coin,
+        known: &CoinStatistics,
+    ) -> Result<Work, ScratchError> {
+        let (engine, settings) = (self.engine, self.engine.settings);
+        let series = coin.series(engine.scratch)?;
+        let units = &self.statistics.units;
+        let prepared =
+            prepare(settings, self.market, self.plan, units, series, Some(known.scaler.clone()));
+        let grams = read_grams(engine, index, self.statistics.p, Targets::of(settings).count())?;
+        let n = prepared.series.len();
+        let z = own_rows(&prepared, &known.own, 0, n);
+        let half = half(prepared.series.symbol.underlying());
+        let needed = rows_min(settings);
+        let mut blocks = Vec::with_capacity(2 * self.plan.folds.len());
+        let mut work = Work { train: Vec::new(), validation: Vec::new() };
+        // The inner heads of a fold read the autoencoder of the full heads before.
+        let mut last: Option<(usize, Mat<f64>)> = None;
+        for (f, fold) in self.plan.folds.iter().enumerate() {
+            for stage in Stage::ALL {
+                let pool = &self.pools.stages[stage.at(f)];
+                let rows = self.rows(&prepared, stage.segments(fold));
+                let own = |segments: Range<usize>, needed: f64| {
+                    let moments = coin_moments(&grams, segments, needed)?;
+                    Some(moments.rescaled(&known.own.0, &known.own.1).targets(&[0]))
+                };
+                let Some(training) = own(stage.segments(fold), needed) else {
+                    blocks.push(None);
+                    work.train.push(None);
+                    if stage == Stage::Inner {
+                        work.validation.push(None);
+                    }
+                    continue;
+                };
+                let epoch = epoch(f, stage);
+                let codes_end = self.rows(&prepared, fold.train.clone()).end.max(
+                    self.plan.folds.get(f + 1).map_or(0, |next| self.rows(&prepared, next.validation.clone()).end),
+                );
+                if last.as_ref().is_none_or(|(made, codes)| *made != epoch || codes.nrows() < rows.end) {
+                    let encoded = self.extra.models.autoencoders.get(epoch);
+                    let span = z.as_ref().subrows(0, codes_end.min(n));
+                    last = Some((epoch, encoded.map_or_else(|| Mat::zeros(span.nrows(), 0), |e| e.encode_rows(span))));
+                }
+                let end = match stage {
+                    Stage::Inner => self.rows(&prepared, fold.validation.clone()).end.max(rows.end),
+                    Stage::Full => rows.end,
+                };
+                let codes = self.columns(last.as_ref().map(|(_, c)| c.as_ref()), z.as_ref().subrows(0, end), pool, half, stage.at(f));
+                let block = self.block(&prepared, known, &codes, &training, rows);
+                if stage == Stage::Inner {
+                    let judged = own(fold.validation.clone(), needed / 4.0).map(|judged| {
+                        let span = self.rows(&prepared, fold.validation.clone());
+                        let seen = self.block(&prepared, known, &codes, &judged, span);
+                        self.raw(&judged, &seen).about(&self.raw(&training, &block))
+                    });
+                    work.validation.push(judged);
+                }
+                work.train.push(Some(self.raw(&training, &block)));
+                blocks.push(Some(block));
+            }
+        }
+        engine.scratch.write(&block_name(index), &Blocks(blocks).to_flat())?;
+        Ok(work)
+    }
+
+    /// Rows of a span of plan segments.
+    fn rows(&self, prepared: &Prepared, segments: Range<usize>) -> Range<usize> {
+        let at = |edge: usize| prepared.series.index_at_or_after(self.plan.edges[edge]);
+        at(segments.start)..at(segments.end)
+    }
+
+    /// All columns of the first rows: the autoencoder's codes as given, the stage's trees.
+    fn columns(
+        &self,
+        encoded: Option<MatRef<'_, f64>>,
+        z: MatRef<'_, f64>,
+        pool: &super::super::pools::Pool,
+        half: usize,
+        at: usize,
+    ) -> Mat<f64> {
+        let mut out = Mat::zeros(z.nrows(), self.extra.layout.width());
+        if let Some(encoded) = encoded.filter(|e| e.ncols() > 0) {
+            out.get_mut(.., self.extra.layout.columns(Lane::Autoencoder)).copy_from(encoded.subrows(0, z.nrows()));
+        }
+        self.extra.trees_into(&mut out, pool, z, half, at);
+        out
+    }
+
+    /// Moments of the codes over the training rows of `span`; `own` are the features' over the same rows.
+    fn block(
+        &self,
+        prepared: &Prepared,
+        known: &CoinStatistics,
+        codes: &Mat<f64>,
+        own: &Moments,
+        span: Range<usize>,
+    ) -> Block {
+        let (p, e) = (self.extra.p, codes.ncols());
+        let mut with_design: Mat<f64> = Mat::zeros(p + 1, e);
+        let mut with_codes: Mat<f64> = Mat::zeros(e, e);
+        let mut with_label = vec![0.0; e];
+        for run in prepared.training_runs(span) {
+            let k = codes.as_ref().subrows(run.start, run.len());
+            let a = prepared.design.as_ref().subrows(run.start, run.len());
+            matmul(&mut with_design, Accum::Add, a.transpose(), k, 1.0, Par::Seq);
+            matmul(&mut with_codes, Accum::Add, k.transpose(), k, 1.0, Par::Seq);
+            let label = &prepared.labels[0][run];
+            for (c, sum) in with_label.iter_mut().enumerate() {
+                *sum += label.iter().enumerate().map(|(i, y)| k[(i, c)] * y).sum::<f64>();
+            }
+        }
+        let n = own.n;
+        let mean: Vec<f64> = (0..e).map(|c| with_design[(p, c)] / n).collect();
+        let (offset, ratio) = &known.own;
+        // Means of the design from those of the own scale: z = (design − offset) / ratio.
+        let covariance = |i: usize, c: usize| {
+            if ratio[i] <= 0.0 {
+                return 0.0;
+            }
+            let sum = (with_design[(i, c)] / n - offset[i] * mean[c]) / ratio[i];
+            sum - own.mean[i] * mean[c]
+        };
+        Block {
+            own: Mat::from_fn(p, e, covariance),
+            codes: Mat::from_fn(e, e, |a, b| with_codes[(a, b)] / n - mean[a] * mean[b]),
+            label: (0..e).map(|c| with_label[c] / n - mean[c] * own.mean_y[0]).collect(),
+            mean,
+        }
+    }
+
+    /// Features and codes together, in their own units.
+    fn raw(&self, own: &Moments, block: &Block) -> Moments {
+        let (p, e) = (self.extra.p, block.mean.len());
+        let mut out = Moments::zero(p + e, 1);
+        out.n = own.n;
+        out.mean = own.mean.iter().chain(&block.mean).copied().collect();
+        out.mean_y.clone_from(&own.mean_y);
+        out.var_y.clone_from(&own.var_y);
+        for i in 0..p {
+            out.cross[(i, 0)] = own.cross[(i, 0)];
+            (0..p).for_each(|j| out.cov[(j, i)] = own.cov[(j, i)]);
+        }
+        for c in 0..e {
+            out.cross[(p + c, 0)] = block.label[c];
+            (0..e).for_each(|d| out.cov[(p + d, p + c)] = block.codes[(d, c)]);
+            for i in 0..p {
+                out.cov[(i, p + c)] = block.own[(i, c)];
+                out.cov[(p + c, i)] = block.own[(i, c)];
+            }
+        }
+        out
+    }
+}
