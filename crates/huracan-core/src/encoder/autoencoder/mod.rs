@@ -3,9 +3,13 @@
 //! What lives here: the network, its training and its arrays. What does not: files.
 
 mod activation;
+mod adam;
 mod network;
+mod step;
+mod train;
 
 pub use network::{NamedArray, Network, Scratch};
+pub use train::{AutoencoderSpec, train};
 
 /// Mean Huber loss a feature after an epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
