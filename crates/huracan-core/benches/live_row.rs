@@ -44,7 +44,7 @@ fn fit(series: &Series, context: &huracan_core::features::MarketContext, columns
     let encoder = Encoder::pca(&basis, &deviations, CODES, START);
     let beta = pooled::ridge_in_basis(&basis, &moments.cross, 1.0, CODES);
     let beta: Vec<f64> = (0..x.p + 1).map(|i| beta[(i, 0)]).collect();
-    let (codes, own) = pooled::split(&beta, &encoder.loadings);
+    let (codes, own) = pooled::split(&beta, encoder.loadings().expect("a linear encoder"));
     let in_scaled_units = |(w, d): (f64, &f64)| if *d > 0.0 { w / d } else { 0.0 };
     let own = own.into_iter().zip(&deviations).map(in_scaled_units).collect();
     Model { scaler, encoder, codes, own }

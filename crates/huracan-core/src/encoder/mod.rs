@@ -1,11 +1,19 @@
 //! The shared encoder: one map from a coin's scaled features to a few codes, fitted on all coins.
 //!
-//! Fitting sees pooled second moments only (`gram`), so one encoder a fold costs one small
-//! eigendecomposition. What lives here: the robust scaler in front of it and the encoder itself.
-//! What does not: heads.
+//! Principal components and reduced-rank regression see pooled second moments only (`gram`), so one
+//! encoder a fold costs one small eigendecomposition; the autoencoder sees rows. What lives here: the
+//! robust scaler in front of the encoder, its kinds, and the fitted encoder itself. What does not:
+//! heads.
 
+pub mod autoencoder;
+mod dense;
+mod fitted;
+mod kind;
 mod pca;
 mod scaler;
 
-pub use pca::{Eigenbasis, Encoder, EncoderKind, SeenData};
+pub use autoencoder::{Network, Trained, TrainingEpoch};
+pub use fitted::{CodeMap, Encoder, SeenData};
+pub use kind::{EncoderKind, UnknownEncoder};
+pub use pca::Eigenbasis;
 pub use scaler::{Scaler, WINSOR, missing_share_scaled};

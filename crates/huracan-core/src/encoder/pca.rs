@@ -3,7 +3,6 @@
 //! The correlation matrix is decomposed once (`Eigenbasis`); an encoder keeps its first k vectors.
 //! Signs are fixed so that the largest |loading| of each is positive, ties by index.
 
-use crate::words::UtcMs;
 use faer::{Mat, Side};
 
 /// Eigenvalues (descending) and orthonormal eigenvectors of a pooled correlation matrix.
@@ -30,111 +29,33 @@ impl Eigenbasis {
         let u = eigen.U();
         let values: Vec<f64> = (0..p).rev().map(|j| ascending[j].max(0.0)).collect();
         let mut vectors = Mat::from_fn(p, p, |i, j| u[(i, p - 1 - j)]);
-        for j in 0..p {
-            let mut largest = 0;
-            for i in 1..p {
-                if vectors[(i, j)].abs() > vectors[(largest, j)].abs() + 1e-12 {
-                    largest = i;
-                }
-            }
-            if p > 0 && vectors[(largest, j)] < 0.0 {
-                (0..p).for_each(|i| vectors[(i, j)] = -vectors[(i, j)]);
-            }
-        }
+        fix_signs(&mut vectors);
         let floor = 1e-10 * values.first().copied().unwrap_or(0.0);
         let rank = values.iter().filter(|&&v| v > floor).count();
         Some(Eigenbasis { values, vectors, rank })
     }
 }
 
-/// Which kind of encoder.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum EncoderKind {
-    /// Principal components.
-    Pca,
-}
-
-impl EncoderKind {
-    /// The word written in files.
-    pub fn code(self) -> &'static str {
-        match self {
-            EncoderKind::Pca => "pca",
+/// Turns columns so that the largest |entry| of each is positive, ties by index.
+pub(super) fn fix_signs(vectors: &mut Mat<f64>) {
+    for j in 0..vectors.ncols() {
+        let mut largest = 0;
+        for i in 1..vectors.nrows() {
+            if vectors[(i, j)].abs() > vectors[(largest, j)].abs() + 1e-12 {
+                largest = i;
+            }
         }
-    }
-}
-
-/// A fitted encoder: `codes = loadings' · (z / scale)` for a scaled feature row `z`.
-#[derive(Clone, Debug)]
-pub struct Encoder {
-    /// Its kind.
-    pub kind: EncoderKind,
-    /// Pooled standard deviation of each scaled feature; 0 for one that never varies.
-    pub scale: Vec<f64>,
-    /// p × k.
-    pub loadings: Mat<f64>,
-    /// Share of the pooled variance each code explains, length k.
-    pub explained_variance_ratio: Vec<f64>,
-    /// Nothing at or after this moment was seen in fitting.
-    pub fitted_until: UtcMs,
-}
-
-/// An encoder was asked to encode data it had been fitted on, as if it were a test.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "encoder fitted until {fitted_until} cannot be tested on rows from {test_start}; fit one that ends before"
-)]
-pub struct SeenData {
-    /// End of the fit window.
-    pub fitted_until: UtcMs,
-    /// First row it was to be tested on.
-    pub test_start: UtcMs,
-}
-
-impl Encoder {
-    /// The first `min(components, rank)` principal components.
-    pub fn pca(basis: &Eigenbasis, scale: &[f64], components: usize, fitted_until: UtcMs) -> Encoder {
-        let (p, k) = (basis.values.len(), components.min(basis.rank));
-        let total: f64 = basis.values.iter().sum();
-        let share = |v: &f64| if total > 0.0 { v / total } else { 0.0 };
-        Encoder {
-            kind: EncoderKind::Pca,
-            scale: scale.to_vec(),
-            loadings: Mat::from_fn(p, k, |i, j| basis.vectors[(i, j)]),
-            explained_variance_ratio: basis.values[..k].iter().map(share).collect(),
-            fitted_until,
-        }
-    }
-
-    /// Number of codes.
-    pub fn components(&self) -> usize {
-        self.loadings.ncols()
-    }
-
-    /// The encoder itself, if it may be judged on rows from `test_start` on.
-    ///
-    /// # Errors
-    /// [`SeenData`] when its fit window reaches past `test_start`.
-    pub fn for_test_from(&self, test_start: UtcMs) -> Result<&Encoder, SeenData> {
-        if self.fitted_until <= test_start {
-            Ok(self)
-        } else {
-            Err(SeenData { fitted_until: self.fitted_until, test_start })
-        }
-    }
-
-    /// Codes of one scaled row `z` (length p) into `out` (length k).
-    pub fn encode(&self, z: &[f64], out: &mut [f64]) {
-        let unit = |(v, scale): (&f64, &f64)| if *scale > 0.0 { v / scale } else { 0.0 };
-        let standardised: Vec<f64> = z.iter().zip(&self.scale).map(unit).collect();
-        for (k, code) in out.iter_mut().enumerate() {
-            *code = standardised.iter().enumerate().map(|(i, v)| self.loadings[(i, k)] * v).sum();
+        if vectors.nrows() > 0 && vectors[(largest, j)] < 0.0 {
+            vectors.col_mut(j).iter_mut().for_each(|v| *v = -*v);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Encoder;
     use super::*;
+    use crate::words::UtcMs;
 
     fn correlation() -> Mat<f64> {
         let c = [[1.0, 0.8, 0.1], [0.8, 1.0, 0.0], [0.1, 0.0, 1.0]];
@@ -166,14 +87,5 @@ mod tests {
         let encoder = Encoder::pca(&basis, &[1.0; 3], 10, UtcMs(0));
         assert_eq!(encoder.components(), 2);
         assert!((encoder.explained_variance_ratio.iter().sum::<f64>() - 1.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn an_encoder_refuses_to_be_tested_on_what_it_has_seen() {
-        let basis = Eigenbasis::new(&correlation()).unwrap();
-        let encoder = Encoder::pca(&basis, &[1.0; 3], 2, UtcMs(1000));
-        assert!(encoder.for_test_from(UtcMs(1000)).is_ok());
-        let error = encoder.for_test_from(UtcMs(999)).unwrap_err();
-        assert_eq!(error, SeenData { fitted_until: UtcMs(1000), test_start: UtcMs(999) });
     }
 }

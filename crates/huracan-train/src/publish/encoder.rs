@@ -3,7 +3,7 @@
 use super::Publication;
 use crate::engine::lanes::SHARED;
 use crate::engine::statistics::Stage;
-use huracan_core::encoder::WINSOR;
+use huracan_core::encoder::{CodeMap, Encoder, WINSOR};
 use huracan_store::formats::encoder::{EncoderCard, EncoderCoin, EncoderFile, Meaning, encoder_id};
 use huracan_store::formats::tensors::Tensor;
 use huracan_store::formats::wire::Span;
@@ -22,9 +22,7 @@ pub(super) fn encoder_file(publication: &Publication<'_>) -> Result<Option<Encod
     let stage = Stage::Full.at(last);
     let encoder = outcome.pools.encoder(&outcome.plan, last);
     let (k, p) = (encoder.components(), encoder.scale.len());
-    let loading = |i: usize, j: usize| if encoder.scale[i] > 0.0 { encoder.loadings[(i, j)] } else { 0.0 };
-    let data = (0..k).flat_map(|j| (0..p).map(move |i| (i, j))).map(|(i, j)| loading(i, j)).collect();
-    let tensors = BTreeMap::from([("components".to_owned(), Tensor { shape: vec![k, p], data })]);
+    let tensors = tensors(&encoder);
     let meaning = Meaning {
         encoder_type: encoder.kind.code().to_owned(),
         n_components: k as u64,
@@ -52,6 +50,22 @@ pub(super) fn encoder_file(publication: &Publication<'_>) -> Result<Option<Encod
         training_loss: None,
     };
     Ok(Some(EncoderFile { card, tensors }))
+}
+
+/// What an encoder is made of, by name: `components` (k × p) of a linear one, the layers of a network.
+fn tensors(encoder: &Encoder) -> BTreeMap<String, Tensor> {
+    match &encoder.map {
+        CodeMap::Linear(loadings) => {
+            let (p, k) = (loadings.nrows(), loadings.ncols());
+            let loading = |i: usize, j: usize| if encoder.scale[i] > 0.0 { loadings[(i, j)] } else { 0.0 };
+            let data = (0..k).flat_map(|j| (0..p).map(move |i| (i, j))).map(|(i, j)| loading(i, j)).collect();
+            BTreeMap::from([("components".to_owned(), Tensor { shape: vec![k, p], data })])
+        }
+        CodeMap::Network(network) => {
+            let arrays = network.to_arrays().into_iter();
+            arrays.map(|(name, shape, data)| (name, Tensor { shape, data })).collect()
+        }
+    }
 }
 
 /// Makes the run's encoder the one in force where a champion uses it, or where none is in force (or
