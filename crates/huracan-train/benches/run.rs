@@ -4,6 +4,9 @@
 //! are what `examples/generated_market.rs` prints.
 
 use criterion::{Criterion, Throughput};
+use huracan_core::encoder::EncoderKind;
+use huracan_core::encoder::autoencoder::AutoencoderSpec;
+use huracan_core::heads::trees::TreesSpec;
 use huracan_core::words::{Seed, UtcMs};
 use huracan_core::{costs, labels, synth, trial};
 use huracan_train::engine::{Engine, Outcome, Silent, run};
@@ -49,7 +52,17 @@ fn settings(spec: &synth::MarketSpec) -> Settings {
         research_horizons_bars: vec![4, 12],
         walk: trial::plan::WalkForward { folds: 3, fold_days: 30.0, embargo_days: 5.0, inner_days: 30.0 },
         fold_train_days_min: 30.0,
-        encoder: EncoderSettings { enabled: true, components: vec![10, 20, 50] },
+        encoder: EncoderSettings {
+            kinds: vec![EncoderKind::Pca, EncoderKind::Rrr, EncoderKind::Autoencoder],
+            components: vec![10, 20, 50],
+            ranks: vec![3, 5, 10],
+            autoencoder: AutoencoderSpec { epochs_max: 12, ..AutoencoderSpec::default() },
+        },
+        heads: HeadSettings {
+            trees: Some(TreesSpec::default()),
+            trees_components: 20,
+            sample_rows: 131_072,
+        },
         lambdas: vec![0.3, 1.0, 3.0, 10.0, 30.0, 100.0],
         taus: vec![0.3, 3.0, 30.0],
         own_log_odds_min: 3.0,

@@ -2,7 +2,8 @@
 
 use huracan_core::choose::champion::ChampionRule;
 use huracan_core::choose::trade_ok::TradeGates;
-use huracan_core::encoder::{AutoencoderSpec, EncoderKind};
+use huracan_core::encoder::EncoderKind;
+use huracan_core::encoder::autoencoder::AutoencoderSpec;
 use huracan_core::heads::trees::TreesSpec;
 use huracan_core::costs::{CostOptions, FeeSchedule};
 use huracan_core::gates::GateLimits;

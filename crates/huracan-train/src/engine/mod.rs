@@ -5,6 +5,7 @@
 //! context     market sums, cross-sections, BTC and ETH            → Market
 //! statistics  features, labels, Grams per segment                 → Grams on scratch, pools
 //! pools       encoder, pooled head, choices by inner validation   (no coin)
+//! extra       autoencoder and trees on sampled rows; every coin's rows encoded
 //! slopes      how strongly each coin follows the pooled head      (statistics only)
 //! trial       features again, heads, scores, simulated trades
 //! verdicts    thresholds, metrics, significance, trade_ok, rank
@@ -13,6 +14,7 @@
 //! Nothing here writes to the store (`publish` does) or decides how many coins are traded.
 
 pub mod book;
+pub mod extra;
 pub mod lanes;
 pub mod pools;
 pub mod prepare;
@@ -240,8 +242,10 @@ pub struct Outcome {
     pub feature_names: Vec<String>,
     /// Per coin of the survey: its scaler and training rows; `None` where the job failed.
     pub statistics: Vec<Option<statistics::CoinStatistics>>,
-    /// Pools, encoders and choices.
+    /// Pools, linear encoders and choices.
     pub pools: pools::Pools,
+    /// What was fitted on rows: autoencoder and trees.
+    pub extra: extra::Extra,
     /// Verdicts on coins and universe.
     pub verdicts: verdicts::Verdicts,
     /// Coins whose job broke.
@@ -271,13 +275,18 @@ pub fn run(engine: &Engine<'_>, source: &dyn CandleSource) -> Result<Outcome, En
     engine.observer.stage_finished("statistics");
     let pools = pools::pools(settings, &plan, &statistics)?;
     for (fold, span) in plan.tested().iter().enumerate().filter_map(|(i, f)| f.test.map(|test| (i, test))) {
-        pools.encoder(&plan, fold).for_test_from(span.0)?;
+        for codes in [pools.choices[fold].pca, pools.choices[fold].rrr].map(|c| c.variant.codes) {
+            if let Some(encoder) = pools.encoder(&plan, fold, codes) {
+                encoder.for_test_from(span.0)?;
+            }
+        }
     }
-    let slopes = lanes::slopes(engine, &survey, &plan, &statistics, &pools)?;
+    let extra = extra::extra(engine, &survey, &market, &plan, &statistics, &pools)?;
+    let slopes = lanes::slopes(engine, &survey, &plan, &statistics, &pools, &extra)?;
     engine.observer.stage_finished("slopes");
-    let trials = trial::trials(engine, &survey, &market, &plan, &statistics, &pools, &slopes)?;
+    let trials = trial::trials(engine, &survey, &market, &plan, &statistics, &pools, &extra, &slopes)?;
     engine.observer.stage_finished("trial");
-    let verdicts = verdicts::verdicts(engine, &survey, &plan, &pools, &trials);
+    let verdicts = verdicts::verdicts(engine, &survey, &plan, &trials);
     engine.observer.stage_finished("verdicts");
     let mut failed = survey.failed.clone();
     failed.extend(statistics.failed);
@@ -286,5 +295,5 @@ pub fn run(engine: &Engine<'_>, source: &dyn CandleSource) -> Result<Outcome, En
     let mut feature_names: Vec<String> =
         market.columns.iter().map(|&i| features::FEATURES[i].name.to_string()).collect();
     feature_names.push("missing_share".to_owned());
-    Ok(Outcome { survey, plan, feature_names, statistics: statistics.coins, pools, verdicts, failed })
+    Ok(Outcome { survey, plan, feature_names, statistics: statistics.coins, pools, extra, verdicts, failed })
 }

@@ -2,8 +2,10 @@
 
 use super::{Engine, EngineError, Outcome, Silent, run};
 use crate::scratch::Scratch;
-use crate::settings::{BookChoice, EncoderSettings, Settings, TradingSettings, Universe};
+use crate::settings::{BookChoice, EncoderSettings, HeadSettings, Settings, TradingSettings, Universe};
 use crate::source::CandleSource;
+use huracan_core::encoder::EncoderKind;
+use huracan_core::encoder::autoencoder::AutoencoderSpec;
 use huracan_core::words::{Seed, UtcMs};
 use huracan_core::{costs, labels, trial};
 use std::sync::atomic::AtomicBool;
@@ -26,7 +28,13 @@ pub(crate) fn settings() -> Settings {
         research_horizons_bars: Vec::new(),
         walk: trial::plan::WalkForward { folds: 3, fold_days: 30.0, embargo_days: 5.0, inner_days: 30.0 },
         fold_train_days_min: 30.0,
-        encoder: EncoderSettings { enabled: true, components: vec![5] },
+        encoder: EncoderSettings {
+            kinds: vec![EncoderKind::Pca, EncoderKind::Rrr],
+            components: vec![5],
+            ranks: vec![3],
+            autoencoder: AutoencoderSpec::default(),
+        },
+        heads: HeadSettings { trees: None, trees_components: 0, sample_rows: 8192 },
         lambdas: vec![1.0, 30.0],
         taus: vec![3.0],
         own_log_odds_min: 3.0,

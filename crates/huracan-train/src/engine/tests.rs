@@ -65,11 +65,11 @@ fn a_changed_future_leaves_every_earlier_fold_as_it_was() {
     for fold in 0..=last {
         let (a, b) = (&clean.pools.choices[fold], &bent.pools.choices[fold]);
         assert_eq!(
-            (a.encoded, a.plain, &a.best, &a.level),
-            (b.encoded, b.plain, &b.best, &b.level),
+            (a.pca, a.rrr, a.plain, &a.best, &a.level),
+            (b.pca, b.rrr, b.plain, &b.best, &b.level),
             "fold {fold}"
         );
-        assert_eq!(clean.verdicts.thresholds[fold], bent.verdicts.thresholds[fold], "fold {fold}");
+        assert_eq!(clean.verdicts.deployed[fold], bent.verdicts.deployed[fold], "fold {fold}");
     }
     let days = ((from.0 - clean.plan.test_start.0) / UtcMs::DAY) as usize;
     let mut traded = 0;

@@ -3,11 +3,10 @@
 
 use super::Engine;
 use super::book::{CrossSectionalIc, RankBandBook, information_coefficients, rank_band};
-use super::lanes::{PLACEBO, PLAIN, SHARED};
-use super::pools::Pools;
+use super::lanes::{Lane, PLACEBO};
 use super::survey::{Coin, Survey};
 use super::tape::{FoldRecord, hedged, policy_grid};
-use super::trial::{CoinTrial, FinalHead, FoldFacts, POOLED, Trials};
+use super::trial::{CoinTrial, FinalHead, FoldFacts, POOLED, ScoreSums, Trials};
 use crate::settings::Settings;
 use huracan_core::choose::sharing::{SharingGain, SharingVerdict, gains, hurt};
 use huracan_core::choose::trade_ok::{Evidence, GateAnswer, judge, product_gates_ok, trade_ok};
@@ -19,7 +18,31 @@ use huracan_core::trial::plan::Plan;
 use huracan_core::trial::simulate::Totals;
 use huracan_core::words::UtcMs;
 
-/// The trading policy of one fold, chosen on its validation.
+/// What one lane promised on the validations up to a fold's own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LaneEvidence {
+    /// The lane.
+    pub lane: Lane,
+    /// Correlation of its heads with the label over all coins, mean over the validations so far.
+    pub validation_ic: Option<f64>,
+    /// Net of its best policy on the validations so far, bps summed over coins.
+    pub validation_net_bps: f64,
+}
+
+/// What is deployed in one fold, chosen on the validations up to its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deployed {
+    /// The lane.
+    pub lane: Lane,
+    /// The best lane with a shared encoder; `lane` itself where it has one.
+    pub encoded: Option<Lane>,
+    /// Every lane that competed.
+    pub evidence: Vec<LaneEvidence>,
+    /// Its policy.
+    pub policy: Threshold,
+}
+
+/// The trading policy of one fold, chosen on the validations up to its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Threshold {
     /// Position in the grid.
@@ -28,8 +51,68 @@ pub struct Threshold {
     pub multiple: f64,
     /// Share of the entry threshold below which a position is left.
     pub exit_band: f64,
-    /// Validation net of every policy of the grid, bps summed over coins.
+    /// Net of every policy of the grid on the validations so far, bps summed over coins.
     pub validation_net_bps: Vec<f64>,
+    /// Whether not trading at all did better than every policy: the zero head is deployed.
+    pub is_zero: bool,
+}
+
+/// Two ways of doing, compared coin by coin on the same days at the same policy and costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// The word written in files.
+    pub code: &'static str,
+    /// What is measured.
+    pub with: Side,
+    /// Against what.
+    pub without: Side,
+}
+
+/// One side of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// A lane.
+    Lane(Lane),
+    /// The lane with a shared encoder that validation liked best; the lane without where it liked none.
+    BestEncoder,
+    /// What is deployed, were every coin to get it.
+    Deployed,
+}
+
+/// Every comparison of a run; those with a lane that is not tried are left out.
+pub const COMPARISONS: [Comparison; 9] = [
+    Comparison { code: "encoder", with: Side::BestEncoder, without: Side::Lane(Lane::Plain) },
+    Comparison { code: "pca", with: Side::Lane(Lane::Pca), without: Side::Lane(Lane::Plain) },
+    Comparison { code: "rrr", with: Side::Lane(Lane::Rrr), without: Side::Lane(Lane::Plain) },
+    Comparison { code: "autoencoder", with: Side::Lane(Lane::Autoencoder), without: Side::Lane(Lane::Plain) },
+    Comparison { code: "pca_over_own_pca", with: Side::Lane(Lane::Pca), without: Side::Lane(Lane::OwnPca) },
+    Comparison { code: "pooled_prior", with: Side::Lane(Lane::Plain), without: Side::Lane(Lane::Unpooled) },
+    Comparison {
+        code: "encoder_of_own_heads",
+        with: Side::Lane(Lane::UnpooledCodes),
+        without: Side::Lane(Lane::Unpooled),
+    },
+    Comparison { code: "trees", with: Side::Lane(Lane::Trees), without: Side::Lane(Lane::Plain) },
+    Comparison { code: "sharing", with: Side::Deployed, without: Side::Lane(Lane::Unpooled) },
+];
+
+/// A comparison's answers.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// What was compared.
+    pub comparison: Comparison,
+    /// One per coin verdict, in their order.
+    pub coins: Vec<SharingGain>,
+    /// Mean over coins of the daily differences, with its interval: coins are one bet.
+    pub pooled: SharingGain,
+}
+
+impl Compared {
+    /// How many coins were helped, hurt, or left undecided.
+    pub fn counts(&self) -> (usize, usize, usize) {
+        let count = |v: SharingVerdict| self.coins.iter().filter(|c| c.verdict == v).count();
+        (count(SharingVerdict::Helped), count(SharingVerdict::Hurt), count(SharingVerdict::Undecided))
+    }
 }
 
 /// One fold of one coin.
@@ -75,7 +158,7 @@ pub struct CoinVerdict {
     pub windows: Vec<Window>,
     /// Score against label.
     pub agreement: Option<ScoreQuality>,
-    /// Buy-and-hold, zero, no encoder, own PCA, pooled.
+    /// Buy-and-hold, zero, every lane, the pooled head.
     pub baselines: Vec<Baseline>,
     /// Shared encoder minus none.
     pub encoder_gain: SharingGain,
@@ -93,8 +176,8 @@ pub struct CoinVerdict {
     pub trade_ok: bool,
     /// Whether the product's five gates alone pass.
     pub product_ok: bool,
-    /// Lane that is deployed: shared encoder or none.
-    pub lane: usize,
+    /// Lane that is deployed.
+    pub lane: Lane,
     /// The head to be written.
     pub head: FinalHead,
     /// Whether the coin is judged against the market.
@@ -108,7 +191,11 @@ pub struct Verdicts {
     /// Coins of the survey that got no head: positions.
     pub headless: Vec<usize>,
     /// Per fold, the final one last.
-    pub thresholds: Vec<Threshold>,
+    pub deployed: Vec<Deployed>,
+    /// Every way of sharing against doing without.
+    pub sharing: Vec<Compared>,
+    /// Head and policy variants that competed for the label, per coin.
+    pub variants_tried: usize,
     /// Mean net over judged coins, percent.
     pub universe_net_pct: f64,
     /// The same for every placebo.
@@ -129,57 +216,90 @@ pub fn verdicts(
     engine: &Engine<'_>,
     survey: &Survey,
     plan: &Plan,
-    pools: &Pools,
     trials: &Trials,
 ) -> Verdicts {
     let settings = engine.settings;
     engine.observer.stage_started("verdicts", 3);
-    let deployed: Vec<usize> =
-        pools.choices.iter().map(|c| if c.use_encoder { SHARED } else { PLAIN }).collect();
-    let thresholds: Vec<Threshold> = (0..plan.folds.len())
-        .map(|f| threshold(settings, trials.coins.iter().flatten().map(|t| &t.validation[f][deployed[f]])))
-        .collect();
+    let deployed: Vec<Deployed> =
+        (0..plan.folds.len()).map(|f| deploy(settings, trials.coins.iter().flatten(), f)).collect();
     let days = test_days(plan);
     let judged: Vec<usize> = (0..survey.coins.len())
-        .filter(|&i| trials.coins[i].as_ref().is_some_and(|t| t.heads[PLAIN].is_some()))
+        .filter(|&i| trials.coins[i].as_ref().is_some_and(|t| t.heads[Lane::Plain.at()].is_some()))
         .collect();
     let trial = |i: usize| trials.coins[i].as_ref().expect("judged coins have a trial");
-    // Sharing: paired days at equal thresholds, and causally who had to do without in which fold.
+    // Sharing: paired days at equal policies, and causally who had to do without in which fold.
     let tested = plan.tested().len();
-    let lane_days = |i: usize, kept: usize, folds: usize| -> Vec<f64> {
+    let side_at = |side: Side, f: usize| match side {
+        Side::Lane(lane) => lane,
+        Side::BestEncoder => deployed[f].encoded.unwrap_or(Lane::Plain),
+        Side::Deployed => deployed[f].lane,
+    };
+    let side_days = |i: usize, side: Side, folds: usize| -> Vec<f64> {
         let mut daily = vec![0.0; days];
         for f in 0..folds {
-            add_days(&mut daily, &trial(i).records[f][kept][thresholds[f].index]);
+            add_days(&mut daily, &trial(i).records[f][side_at(side, f).at()][deployed[f].policy.index]);
         }
         daily
     };
-    let difference = |i: usize, folds: usize| -> Vec<f64> {
-        lane_days(i, SHARED, folds).iter().zip(lane_days(i, PLAIN, folds)).map(|(a, b)| a - b).collect()
+    let difference = |i: usize, c: &Comparison, folds: usize| -> Vec<f64> {
+        let without = side_days(i, c.without, folds);
+        side_days(i, c.with, folds).iter().zip(without).map(|(a, b)| a - b).collect()
     };
     let rate = settings.trade_gates.false_discovery_rate;
     let MetricOptions { hac_lag_days: lag, mean_block_days, .. } = settings.metric_options(settings.seed);
-    let without: Vec<Vec<bool>> = (0..=tested)
-        .map(|f| {
+    let hurt_by = |comparison: &Comparison| -> Vec<Vec<bool>> {
+        let before = |f: usize| {
             let fold_end =
                 plan.folds[f].test.map_or(days, |(start, _)| (start.day() - plan.test_start.day()) as usize);
-            let past: Vec<Vec<f64>> = judged.iter().map(|&i| difference(i, f)[..fold_end].to_vec()).collect();
+            let past: Vec<Vec<f64>> =
+                judged.iter().map(|&i| difference(i, comparison, f)[..fold_end].to_vec()).collect();
             hurt(&past, rate, lag)
+        };
+        (0..=tested).map(before).collect()
+    };
+    let [by_encoder, .., by_pooling] = &COMPARISONS;
+    let (hurt_by_encoder, hurt_by_pooling) = (hurt_by(by_encoder), hurt_by(by_pooling));
+    let is_tried = |side: Side| match side {
+        Side::Lane(lane) => lane.is_tried(settings),
+        Side::BestEncoder => !settings.encoder.kinds.is_empty(),
+        Side::Deployed => true,
+    };
+    let sharing: Vec<Compared> = COMPARISONS
+        .iter()
+        .filter(|c| is_tried(c.with) && is_tried(c.without))
+        .map(|comparison| {
+            let differences: Vec<Vec<f64>> =
+                judged.iter().map(|&i| difference(i, comparison, tested)).collect();
+            let all: Vec<f64> = (0..days).map(|d| mean(differences.iter().map(|c| c[d]))).collect();
+            let seed = settings.seed.child("sharing", 0);
+            Compared {
+                comparison: *comparison,
+                coins: gains(&differences, rate, mean_block_days, lag, seed),
+                pooled: gains(&[all], rate, mean_block_days, lag, seed)[0],
+            }
         })
         .collect();
-    let sharing = gains(
-        &judged.iter().map(|&i| difference(i, tested)).collect::<Vec<_>>(),
-        rate,
-        mean_block_days,
-        lag,
-        settings.seed.child("sharing", 0),
-    );
     engine.observer.stage_advanced("verdicts", 1, "sharing");
-    let lane_of = |position: usize, f: usize| if without[f][position] { PLAIN } else { deployed[f] };
+    let lane_of = |position: usize, f: usize| {
+        let lane = deployed[f].lane;
+        if !lane.is_unpooled() && hurt_by_pooling[f][position] {
+            Lane::Unpooled
+        } else if lane.encoder().is_some() && hurt_by_encoder[f][position] {
+            Lane::Plain
+        } else {
+            lane
+        }
+    };
+    let nothing = FoldRecord::default();
     let records: Vec<Vec<&FoldRecord>> = judged
         .iter()
         .enumerate()
         .map(|(n, &i)| {
-            (0..tested).map(|f| &trial(i).records[f][lane_of(n, f)][thresholds[f].index]).collect()
+            let of = |f: usize| match deployed[f].policy.is_zero {
+                true => &nothing,
+                false => &trial(i).records[f][lane_of(n, f).at()][deployed[f].policy.index],
+            };
+            (0..tested).map(of).collect()
         })
         .collect();
     let daily: Vec<Vec<f64>> = records
@@ -191,7 +311,9 @@ pub fn verdicts(
         })
         .collect();
     let sharpes: Vec<f64> = daily.iter().filter_map(|d| sharpe(d)).collect();
-    let trials_counted = judged.len() * policy_grid(settings).len() * 2;
+    let lanes_tried = Lane::ALL.iter().filter(|lane| lane.may_deploy(settings)).count();
+    let variants_tried = lanes_tried * policy_grid(settings).len() + 1;
+    let trials_counted = judged.len() * variants_tried;
     let measured: Vec<Metrics> = judged
         .iter()
         .enumerate()
@@ -242,15 +364,16 @@ pub fn verdicts(
     let mut coins = Vec::with_capacity(judged.len());
     for (n, (&i, draft)) in judged.iter().zip(inputs).enumerate() {
         let final_lane = lane_of(n, tested);
-        let Some(head) = trial(i).heads[final_lane].clone() else { continue };
-        let context = CoinContext { settings, survey, plan, trial: trial(i), thresholds: &thresholds, days };
+        let Some(head) = trial(i).heads[final_lane.at()].clone() else { continue };
+        let context = CoinContext { settings, survey, plan, trial: trial(i), deployed: &deployed, days };
         coins.push(context.verdict(Parts {
             index: i,
             lane: final_lane,
+            lanes: (0..tested).map(|f| lane_of(n, f)).collect(),
             metrics: measured[n].clone(),
             daily: daily[n].clone(),
             records: &records[n],
-            sharing: sharing[n],
+            sharing: sharing.first().map(|c| c.coins[n]),
             q_value: q_values[n],
             pool_trade_bps,
             draft,
@@ -263,7 +386,9 @@ pub fn verdicts(
     Verdicts {
         coins,
         headless,
-        thresholds,
+        deployed,
+        sharing,
+        variants_tried,
         universe_net_pct,
         placebo_net_pct,
         universe_daily_net_bps: universe_daily,
@@ -280,11 +405,12 @@ struct Draft {
 
 struct Parts<'a> {
     index: usize,
-    lane: usize,
+    lane: Lane,
+    lanes: Vec<Lane>,
     metrics: Metrics,
     daily: Vec<f64>,
     records: &'a [&'a FoldRecord],
-    sharing: SharingGain,
+    sharing: Option<SharingGain>,
     q_value: Option<f64>,
     pool_trade_bps: f64,
     draft: Draft,
@@ -296,7 +422,7 @@ struct CoinContext<'a> {
     survey: &'a Survey,
     plan: &'a Plan,
     trial: &'a CoinTrial,
-    thresholds: &'a [Threshold],
+    deployed: &'a [Deployed],
     days: usize,
 }
 
@@ -308,10 +434,10 @@ impl CoinContext<'_> {
         let judged: Vec<&FoldFacts> = self.trial.folds.iter().filter(|f| f.bars > 0).collect();
         CoinVerdict {
             index: parts.index,
-            windows: self.windows(parts.records),
-            agreement: self.trial.agreement,
+            windows: self.windows(parts.records, &parts.lanes),
+            agreement: self.trial.agreement[parts.lane.at()],
             baselines: self.baselines(),
-            encoder_gain: parts.sharing,
+            encoder_gain: parts.sharing.unwrap_or(NO_GAIN),
             q_value: parts.q_value,
             shrunk_trade_bps: (n * own + SHRINK_TRADES * parts.pool_trade_bps) / (n + SHRINK_TRADES),
             one_side_bps: mean(judged.iter().map(|f| f.one_side_bps)),
@@ -327,12 +453,13 @@ impl CoinContext<'_> {
         }
     }
 
-    fn windows(&self, records: &[&FoldRecord]) -> Vec<Window> {
+    fn windows(&self, records: &[&FoldRecord], lanes: &[Lane]) -> Vec<Window> {
         let tests = self.plan.tested().iter().filter_map(|f| f.test);
         tests
             .zip(records)
             .zip(&self.trial.folds)
-            .map(|((test, record), facts)| {
+            .enumerate()
+            .map(|(f, ((test, record), facts))| {
                 let mut daily = vec![0.0; self.days];
                 add_days(&mut daily, record);
                 let from = (test.0.day() - self.plan.test_start.day()) as usize;
@@ -344,7 +471,7 @@ impl CoinContext<'_> {
                     trades: record.trades.len(),
                     net_pnl_pct: record.daily.iter().map(|d| d.1).sum::<f64>() / 100.0,
                     sharpe: sharpe(span).map(|s| s * 365.0_f64.sqrt()),
-                    ic: facts.ic,
+                    ic: self.trial.test_scores[f][lanes[f].at()].correlation(),
                 }
             })
             .collect()
@@ -355,7 +482,7 @@ impl CoinContext<'_> {
             let mut daily = vec![0.0; self.days];
             let mut trades = 0;
             for (f, fold) in self.trial.records.iter().enumerate() {
-                let record = &fold[kept][self.thresholds[f].index];
+                let record = &fold[kept][self.deployed[f].policy.index];
                 add_days(&mut daily, record);
                 trades += record.trades.len();
             }
@@ -372,14 +499,10 @@ impl CoinContext<'_> {
             sharpe: None,
             trades: 1,
         };
-        vec![
-            hold,
-            Baseline { name: "zero", net_pnl_pct: 0.0, sharpe: None, trades: 0 },
-            lane("shared_encoder", SHARED),
-            lane("without_encoder", PLAIN),
-            lane("own_pca", super::lanes::OWN_PCA),
-            lane("pooled_head", POOLED),
-        ]
+        let zero = Baseline { name: "zero", net_pnl_pct: 0.0, sharpe: None, trades: 0 };
+        let tried = Lane::ALL.into_iter().filter(|l| l.is_tried(self.settings));
+        let lanes = tried.map(|l| lane(l.code(), l.at()));
+        [hold, zero].into_iter().chain(lanes).chain([lane("pooled_head", POOLED)]).collect()
     }
 }
 
@@ -401,6 +524,46 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     if n > 0.0 { sum / n } else { 0.0 }
 }
 
+/// Coins without any comparison.
+const NO_GAIN: SharingGain =
+    SharingGain { mean_bps: 0.0, interval_bps: None, verdict: SharingVerdict::Undecided };
+
+/// Chooses lane and policy of a fold on the validations up to its own: the lane by the correlation of
+/// its heads with the label over all coins, the policy by net, and none at all where that is not
+/// above zero.
+fn deploy<'a>(settings: &Settings, coins: impl Iterator<Item = &'a CoinTrial> + Clone, f: usize) -> Deployed {
+    let ic = |lane: Lane| {
+        let folds = (0..=f).filter_map(|g| {
+            let mut sums = ScoreSums::default();
+            coins.clone().for_each(|t| sums.add(&t.validation_scores[g][lane.at()], 1.0));
+            sums.correlation()
+        });
+        let (sum, n) = folds.fold((0.0, 0.0), |(s, n), v| (s + v, n + 1.0));
+        (n > 0.0).then(|| sum / n)
+    };
+    let policy = |lane: Lane| {
+        threshold(settings, coins.clone().flat_map(|t| (0..=f).map(move |g| &t.validation[g][lane.at()])))
+    };
+    let evidence: Vec<LaneEvidence> = Lane::ALL
+        .into_iter()
+        .filter(|lane| lane.may_deploy(settings))
+        .map(|lane| {
+            let policy = policy(lane);
+            let validation_net_bps = policy.validation_net_bps[policy.index];
+            LaneEvidence { lane, validation_ic: ic(lane), validation_net_bps }
+        })
+        .collect();
+    let key = |e: &LaneEvidence| e.validation_ic.unwrap_or(f64::NEG_INFINITY);
+    // On a tie the simpler, which comes first.
+    let best = |fits: &dyn Fn(Lane) -> bool| {
+        let candidates = evidence.iter().filter(|e| fits(e.lane));
+        candidates.reduce(|a, b| if key(b) > key(a) { b } else { a }).map(|e| e.lane)
+    };
+    let lane = best(&|_| true).unwrap_or(Lane::Plain);
+    let encoded = best(&|l| l.encoder().is_some());
+    Deployed { lane, encoded, policy: policy(lane), evidence }
+}
+
 /// The policy with the best validation net over all coins; the last of the grid (the most cautious)
 /// on a tie.
 fn threshold<'a>(settings: &Settings, coins: impl Iterator<Item = &'a Vec<Totals>>) -> Threshold {
@@ -411,18 +574,23 @@ fn threshold<'a>(settings: &Settings, coins: impl Iterator<Item = &'a Vec<Totals
     }
     let index = (0..net.len()).reduce(|best, k| if net[k] >= net[best] { k } else { best }).unwrap_or(0);
     let (multiple, exit_band) = grid[index];
-    Threshold { index, multiple, exit_band, validation_net_bps: net }
+    let is_zero = net[index] <= 0.0;
+    Threshold { index, multiple, exit_band, validation_net_bps: net, is_zero }
 }
 
-/// Mean net percent over coins of every placebo, each at the thresholds its own validation chose.
+/// Mean net percent over coins of every placebo, each at the policies its own validations chose.
 fn placebos(settings: &Settings, trials: &Trials, judged: usize, tested: usize) -> Vec<f64> {
     (0..settings.placebos)
         .map(|placebo| {
             let net: f64 = (0..tested)
                 .map(|f| {
                     let known = || trials.coins.iter().flatten();
-                    let k = threshold(settings, known().map(|t| &t.validation[f][PLACEBO + placebo])).index;
-                    known().map(|t| t.placebos[f][placebo][k].net_bps).sum::<f64>()
+                    let seen = known().flat_map(|t| (0..=f).map(move |g| &t.validation[g][PLACEBO + placebo]));
+                    let chosen = threshold(settings, seen);
+                    if chosen.is_zero {
+                        return 0.0;
+                    }
+                    known().map(|t| t.placebos[f][placebo][chosen.index].net_bps).sum::<f64>()
                 })
                 .sum();
             net / 100.0 / judged.max(1) as f64
@@ -455,10 +623,4 @@ fn adjusted(measured: &[Metrics]) -> Vec<Option<f64>> {
 
 fn pooled_trade(records: &[Vec<&FoldRecord>]) -> f64 {
     mean(records.iter().flatten().flat_map(|r| &r.trades).map(|t| t.gross_bps - t.cost_bps))
-}
-
-/// How many coins sharing helped, hurt, or left undecided.
-pub fn sharing_counts(coins: &[CoinVerdict]) -> (usize, usize, usize) {
-    let count = |v: SharingVerdict| coins.iter().filter(|c| c.encoder_gain.verdict == v).count();
-    (count(SharingVerdict::Helped), count(SharingVerdict::Hurt), count(SharingVerdict::Undecided))
 }

@@ -1,7 +1,10 @@
-//! The shared encoder as a file: the final fold's principal components over the pooled features.
+//! The shared encoder as a file: the one that the final fold's heads read, of whatever kind.
 
 use super::Publication;
-use crate::engine::lanes::SHARED;
+use crate::engine::Outcome;
+use crate::engine::lanes::Lane;
+use crate::engine::pools::Codes;
+use crate::engine::trial::FinalHead;
 use crate::engine::statistics::Stage;
 use huracan_core::encoder::{CodeMap, Encoder, WINSOR};
 use huracan_store::formats::encoder::{EncoderCard, EncoderCoin, EncoderFile, Meaning, encoder_id};
@@ -12,15 +15,15 @@ use std::collections::BTreeMap;
 
 /// The encoder that this run's heads were fitted with, or `None` when none of them uses codes.
 ///
-/// `codes = components · (z / scale)` for a row `z` scaled with the coin's own scaler; a feature
-/// that never varied over the pool has scale 1 and no loading. Tensor `components` is k × p.
+/// A linear one gives `codes = components · (z / scale)` for a row `z` scaled with the coin's own scaler;
+/// a feature that never varied over the pool has scale 1 and no loading. Tensor `components` is k × p. An
+/// autoencoder's tensors are its layers, `encoder_0` and `encoder_1` those that make codes, with a
+/// hyperbolic tangent between them.
 pub(super) fn encoder_file(publication: &Publication<'_>) -> Result<Option<EncoderFile>, StoreError> {
     let outcome = publication.outcome;
-    let used = outcome.verdicts.coins.iter().any(|c| c.lane == SHARED && c.head.components > 0);
-    let Some(fold) = outcome.plan.folds.last().filter(|_| used) else { return Ok(None) };
-    let last = outcome.plan.folds.len() - 1;
-    let stage = Stage::Full.at(last);
-    let encoder = outcome.pools.encoder(&outcome.plan, last);
+    let Some(encoder) = deployed(outcome) else { return Ok(None) };
+    let Some(fold) = outcome.plan.folds.last() else { return Ok(None) };
+    let stage = Stage::Full.at(outcome.plan.folds.len() - 1);
     let (k, p) = (encoder.components(), encoder.scale.len());
     let tensors = tensors(&encoder);
     let meaning = Meaning {
@@ -47,7 +50,8 @@ pub(super) fn encoder_file(publication: &Publication<'_>) -> Result<Option<Encod
         symbols,
         trained_at: publication.until().into(),
         valid_until: publication.expires_at().into(),
-        training_loss: None,
+        training_loss: (!encoder.training_loss.is_empty())
+            .then(|| encoder.training_loss.iter().map(|epoch| epoch.holdout).collect()),
     };
     Ok(Some(EncoderFile { card, tensors }))
 }
@@ -66,6 +70,24 @@ fn tensors(encoder: &Encoder) -> BTreeMap<String, Tensor> {
             arrays.map(|(name, shape, data)| (name, Tensor { shape, data })).collect()
         }
     }
+}
+
+/// The encoder that a head of the final fit reads.
+pub(super) fn of_head(outcome: &Outcome, head: &FinalHead) -> Option<Encoder> {
+    let last = outcome.plan.folds.len().checked_sub(1)?;
+    match head.lane {
+        Lane::Autoencoder => outcome.extra.autoencoder().cloned(),
+        Lane::TreesCoded => {
+            let trees = outcome.extra.models.trees_coded.get(Stage::Full.at(last))?.as_ref()?;
+            outcome.pools.encoder(&outcome.plan, last, Codes::Pca(trees.components))
+        }
+        _ => outcome.pools.encoder(&outcome.plan, last, head.codes),
+    }
+}
+
+/// The one encoder of the heads that a run deploys: coins that do without have none.
+fn deployed(outcome: &Outcome) -> Option<Encoder> {
+    outcome.verdicts.coins.iter().find_map(|coin| of_head(outcome, &coin.head))
 }
 
 /// Makes the run's encoder the one in force where a champion uses it, or where none is in force (or

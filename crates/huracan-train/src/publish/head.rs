@@ -3,7 +3,8 @@
 
 use super::costs::RoundTrip;
 use super::{Publication, costs, metrics, recipe};
-use crate::engine::lanes::SHARED;
+use crate::engine::extra::half;
+use crate::engine::lanes::Lane;
 use crate::engine::statistics::Stage;
 use crate::engine::survey::Coin;
 use crate::engine::tape::position_size;
@@ -26,8 +27,10 @@ pub(super) const POSITION_SIZE: &str = "position_size";
 /// What all heads of a run share.
 pub(super) struct Shared<'a> {
     encoder: Option<&'a EncoderFile>,
-    /// p × k; no column without an encoder.
+    /// p × k of a linear encoder; no column otherwise.
     loadings: Mat<f64>,
+    /// Codes of the encoder, of whatever kind.
+    codes: usize,
     /// Pooled standard deviation of each scaled feature; 0 for one that never varies.
     deviation: &'a [f64],
     /// One side of the hedge, bps.
@@ -41,10 +44,12 @@ impl<'a> Shared<'a> {
         let components = encoder.and_then(|e| e.tensors.get("components"));
         let k = components.map_or(0, |c| c.shape[0]);
         let loadings = Mat::from_fn(p, k, |i, j| components.map_or(0.0, |c| c.data[j * p + i]));
+        let codes = encoder.map_or(0, |e| e.card.meaning.n_components as usize);
         let stage = Stage::Full.at(outcome.plan.folds.len().saturating_sub(1));
         Shared {
             encoder,
             loadings,
+            codes,
             deviation: &outcome.pools.stages[stage].deviation,
             hedge_side_bps: costs::hedge_side_bps(publication),
         }
@@ -62,7 +67,7 @@ pub(super) fn artifacts(
 ) -> Result<(ModelArtifacts, Lineage), StoreError> {
     let outcome = publication.outcome;
     let coin = &outcome.survey.coins[verdict.index];
-    let codes = if verdict.lane == SHARED { shared.loadings.ncols() } else { 0 };
+    let codes = if verdict.lane.encoder().is_some() { shared.codes } else { 0 };
     let encoder_id = shared.encoder.filter(|_| codes > 0).map(|e| e.card.encoder_id.clone());
     let recipe = recipe::recipe(publication, codes)?;
     let statistics = outcome.statistics[verdict.index].as_ref().ok_or_else(|| StoreError::Refused {
@@ -98,8 +103,9 @@ pub(super) fn artifacts(
 }
 
 /// `score = code_weights · codes + own_weights · (z / scale) + intercept`, in label units, where
-/// `codes = components · (z / scale)` and `z` is the row after the coin's scaler. Its expectation over the
-/// training rows is 0: `intercept = −Σ w · mean / scale` over the unsplit weights `w`.
+/// `codes` are the encoder's and `z` is the row after the coin's scaler. Its expectation over the training
+/// rows is 0: `intercept = −Σ w · mean / scale` over the weights before they were split among codes and own
+/// features. A head of kind `trees` adds `tree_weight · trees(z, codes)`, its ensemble in arrays `trees_*`.
 fn head_file(
     publication: &Publication<'_>,
     shared: &Shared<'_>,
@@ -114,14 +120,34 @@ fn head_file(
     let weights: Vec<f64> =
         head.weights.iter().enumerate().map(|(i, &w)| if varies(i) { w } else { 0.0 }).collect();
     let scale: Vec<f64> = shared.deviation.iter().map(|&s| if s > 0.0 { s } else { 1.0 }).collect();
-    let intercept = -(0..weights.len()).map(|i| weights[i] * head.mean[i] / scale[i]).sum::<f64>();
-    let (codes, own) = match encoder_id {
-        Some(_) => split(&weights, &shared.loadings),
-        None => (Vec::new(), weights),
+    let mut intercept = -(0..weights.len()).map(|i| weights[i] * head.mean[i] / scale[i]).sum::<f64>();
+    intercept -= head.code_weights.iter().zip(&head.code_mean).map(|(w, m)| w * m).sum::<f64>();
+    let layout = publication.outcome.extra.layout;
+    let (codes, own) = match (&encoder_id, verdict.lane) {
+        (Some(_), Lane::Autoencoder) => (head.code_weights[..layout.codes].to_vec(), weights),
+        (Some(_), Lane::TreesCoded) => (vec![0.0; shared.codes], weights),
+        (Some(_), _) if head.alone => (on_codes(&weights, &shared.loadings), vec![0.0; weights.len()]),
+        (Some(_), _) => split(&weights, &shared.loadings),
+        (None, _) => (Vec::new(), weights),
     };
     let columns = (0..codes.len()).map(|k| format!("code_{k}")).chain(names.iter().cloned());
+    let mut arrays = BTreeMap::from([
+        ("weights".to_owned(), codes.into_iter().chain(own).collect()),
+        ("scale".to_owned(), scale),
+        ("mean".to_owned(), head.mean.clone()),
+        ("intercept".to_owned(), vec![intercept]),
+    ]);
+    let kind = match trees(publication, verdict, coin) {
+        Some(ensemble) => {
+            arrays.insert("tree_weight".to_owned(), vec![head.code_weights[layout.column(verdict.lane)]]);
+            let parts = ensemble.to_arrays().into_iter();
+            arrays.extend(parts.map(|(name, data)| (format!("trees_{name}"), data)));
+            "trees"
+        }
+        None => "ridge",
+    };
     HeadFile {
-        kind: "ridge".to_owned(),
+        kind: kind.to_owned(),
         symbol: (&coin.symbol).into(),
         bar: publication.settings.timeframe.to_string(),
         label: recipe::label(publication),
@@ -130,14 +156,31 @@ fn head_file(
         features_id: features_id.clone(),
         calibration: calibration(publication),
         decision_threshold_bps: threshold_bps(publication, shared, verdict, coin),
-        arrays: BTreeMap::from([
-            ("weights".to_owned(), codes.into_iter().chain(own).collect()),
-            ("scale".to_owned(), scale),
-            ("mean".to_owned(), head.mean.clone()),
-            ("intercept".to_owned(), vec![intercept]),
-        ]),
+        arrays,
         metadata: metadata(publication, verdict, coin),
     }
+}
+
+/// Weights of codes alone whose folded head is `weights`: `W'β` of orthonormal loadings.
+fn on_codes(weights: &[f64], loadings: &Mat<f64>) -> Vec<f64> {
+    loadings.col_iter().map(|w| w.iter().zip(weights).map(|(w, b)| w * b).sum()).collect()
+}
+
+/// The shared ensemble that a coin's head of trees reads.
+fn trees<'a>(
+    publication: &Publication<'a>,
+    verdict: &CoinVerdict,
+    coin: &Coin,
+) -> Option<&'a huracan_core::heads::trees::Ensemble> {
+    let outcome = publication.outcome;
+    let models = match verdict.lane {
+        Lane::Trees => &outcome.extra.models.trees,
+        Lane::TreesCoded => &outcome.extra.models.trees_coded,
+        _ => return None,
+    };
+    let last = outcome.plan.folds.len().checked_sub(1)?;
+    let trees = models.get(Stage::Full.at(last))?.as_ref()?;
+    Some(&trees.halves[half(coin.symbol.underlying())])
 }
 
 /// `edge_bps = score · bps_per_unit · σ`, σ the causal EWMA volatility of a bar as a fraction; a raw
@@ -166,12 +209,21 @@ fn threshold_bps(
     let settings = publication.settings;
     let hold_ms = settings.label.horizon_bars as i64 * settings.timeframe.ms();
     let trip = RoundTrip::new(publication, coin, shared.hedge_side_bps, verdict.hedged, hold_ms);
-    policy(publication).0 * trip.total_bps()
+    if is_zero(publication) { NEVER_BPS } else { policy(publication).0 * trip.total_bps() }
+}
+
+/// An edge that no head claims: where not trading did best, the head is kept and the zero head deployed.
+const NEVER_BPS: f64 = 1e6;
+
+/// Whether the final fold's validation found that not trading at all does best.
+fn is_zero(publication: &Publication<'_>) -> bool {
+    publication.outcome.verdicts.deployed.last().is_some_and(|d| d.policy.is_zero)
 }
 
 /// The policy that the final fold's validation chose: entry multiple and exit band.
 fn policy(publication: &Publication<'_>) -> (f64, f64) {
-    publication.outcome.verdicts.thresholds.last().map_or((1.0, 0.0), |t| (t.multiple, t.exit_band))
+    let last = publication.outcome.verdicts.deployed.last();
+    last.map_or((1.0, 0.0), |d| (d.policy.multiple, d.policy.exit_band))
 }
 
 /// `long_short` where the market can be sold short, else `long`.
@@ -195,6 +247,9 @@ fn metadata(publication: &Publication<'_>, verdict: &CoinVerdict, coin: &Coin) -
         ("horizon_bars", settings.label.horizon_bars.to_string()),
         ("entry_lag_bars", settings.label.entry_lag_bars.to_string()),
         ("reference_order_usd", settings.costs.reference_order_usd.to_string()),
+        ("variant", head.lane.code().to_owned()),
+        ("codes_alone", head.alone.to_string()),
+        ("policy", if is_zero(publication) { "zero" } else { "edge" }.to_owned()),
         ("lambda", head.lambda.to_string()),
         ("tau", head.tau.map_or("inf".to_owned(), |t| t.to_string())),
         ("slope", head.slope.to_string()),

@@ -2,6 +2,7 @@
 //! from the verdict; undefined stays undefined.
 
 use super::Publication;
+use crate::engine::lanes::Lane;
 use crate::engine::survey::Coin;
 use crate::engine::verdicts::{self, CoinVerdict};
 use huracan_core::choose::sharing::SharingVerdict;
@@ -151,8 +152,8 @@ fn baselines(verdict: &CoinVerdict) -> Baselines {
     Baselines {
         buy_and_hold: of("buy_and_hold"),
         zero: of("zero"),
-        without_encoder: of("without_encoder"),
-        own_pca: of("own_pca"),
+        without_encoder: of(Lane::Plain.code()),
+        own_pca: of(Lane::OwnPca.code()),
         pooled_head: of("pooled_head"),
     }
 }

@@ -1,7 +1,7 @@
 //! A run as the report page shows it. Figures are those of the artifacts; only times of day are new.
 
 use crate::engine::Outcome;
-use crate::engine::verdicts::{CoinVerdict, sharing_counts};
+use crate::engine::verdicts::CoinVerdict;
 use crate::report::{
     ComponentLoadings, CrossSectionIc, Curve, EncoderSummary, FailedCoin, Fold, GateReason, Lift, RankBand,
     ReportData, RosterRow, RunHeader, SkipCount, StageTiming, Universe,
@@ -83,7 +83,7 @@ fn header_facts(
 ) -> Vec<(String, String)> {
     let label = &settings.label;
     let verdicts = &outcome.verdicts;
-    let (helped, hurt, undecided) = sharing_counts(&verdicts.coins);
+    let (helped, hurt, undecided) = verdicts.sharing.first().map_or((0, 0, verdicts.coins.len()), |c| c.counts());
     let best = verdicts.placebo_net_pct.iter().copied().reduce(f64::max);
     let lag = label.entry_lag_bars;
     let texts = [

@@ -120,7 +120,7 @@ fn the_stored_head_scores_a_row_as_the_engines_own_weights_do() {
         let found = weights.iter().zip(&row).map(|(w, x)| w * x).sum::<f64>() + head.arrays["intercept"][0];
         assert!((found - expected).abs() < 1e-9 * (1.0 + expected.abs()), "{found} {expected}");
     }
-    let expected = outcome().verdicts.coins.iter().filter(|v| v.lane == crate::engine::lanes::SHARED).count();
+    let expected = outcome().verdicts.coins.iter().filter(|v| v.lane.encoder().is_some()).count();
     assert_eq!(with_codes, expected);
 }
 
@@ -151,7 +151,9 @@ fn a_round_trip_is_the_same_in_roster_threshold_and_capacity() {
     let roster = publish_into(&store).unwrap().roster;
     let bitcoin = roster.symbols.iter().find(|line| line.symbol.0.underlying() == "BTC").unwrap();
     let taker = |line: &RosterLine| 2.0 * line.fee_bps + line.spread_bps + 2.0 * line.avg_slip_bps;
-    let multiple = outcome().verdicts.thresholds.last().unwrap().multiple;
+    let policy = &outcome().verdicts.deployed.last().unwrap().policy;
+    assert!(!policy.is_zero);
+    let multiple = policy.multiple;
     let mut with_capacity = 0;
     for (line, model) in roster.symbols.iter().zip(models_of(&store)) {
         // Relative labels on perpetuals are hedged; 24 hours hold three fundings of 1 bps.

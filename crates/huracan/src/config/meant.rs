@@ -10,6 +10,8 @@ use super::written::{self, Book, Costs, Fees, MarketWord, Written};
 use huracan_core::choose::champion::ChampionRule;
 use huracan_core::choose::trade_ok::TradeGates;
 use huracan_core::encoder::EncoderKind;
+use huracan_core::encoder::autoencoder::AutoencoderSpec;
+use huracan_core::heads::trees::TreesSpec;
 use huracan_core::gates::GateLimits;
 use huracan_core::labels::{LabelKind, LabelSpec};
 use huracan_core::trial::plan::WalkForward;
@@ -32,6 +34,8 @@ pub struct EngineConfig {
     pub workers: usize,
     /// The shared encoder; `None` where heads see the coin's own features only.
     pub encoder: Option<EncoderPlan>,
+    /// Heads besides the ridge.
+    pub heads: HeadsPlan,
     /// Length of a bar.
     pub bar: Timeframe,
     /// Market of files and symbols that do not say theirs.
@@ -77,10 +81,25 @@ pub struct EngineConfig {
 /// The encoder that all coins share.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncoderPlan {
-    /// How codes are made.
-    pub kind: EncoderKind,
-    /// Numbers of codes that compete, ascending, without repetition.
+    /// Kinds that compete.
+    pub kinds: Vec<EncoderKind>,
+    /// Numbers of principal components that compete, ascending, without repetition.
     pub components: Vec<usize>,
+    /// Ranks of the reduced-rank regression that compete.
+    pub ranks: Vec<usize>,
+    /// The autoencoder's shape and training.
+    pub autoencoder: AutoencoderSpec,
+}
+
+/// Heads besides the ridge.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeadsPlan {
+    /// Boosted trees; `None`: not tried.
+    pub trees: Option<TreesSpec>,
+    /// Principal components that trees read beside the features; 0: none.
+    pub trees_components: usize,
+    /// Rows of all coins that autoencoder and trees are fitted on, at most.
+    pub sample_rows: usize,
 }
 
 impl EngineConfig {
@@ -124,6 +143,7 @@ fn assemble(w: Written, config_id: String, bar: Timeframe, cores: usize) -> Engi
         start_with_symbols: w.engine.start_with_symbols as usize,
         workers: w.engine.parallel_tasks.map_or(cores.max(1), |n| n as usize),
         encoder: w.engine.shared_encoder.enabled.then(|| encoder(&w.engine.shared_encoder)),
+        heads: heads(&w.heads),
         bar,
         market: match w.data.market {
             MarketWord::Spot => Market::Spot,
@@ -185,10 +205,37 @@ fn encoder(encoder: &written::SharedEncoder) -> EncoderPlan {
     let mut components: Vec<usize> = encoder.smaller_components.iter().map(|&k| k as usize).collect();
     components.retain(|&k| k < largest);
     components.push(largest);
-    let kind = match encoder.r#type {
-        written::EncoderKind::Pca => EncoderKind::Pca,
+    let kinds = match encoder.r#type {
+        written::EncoderKind::Auto => vec![EncoderKind::Pca, EncoderKind::Rrr, EncoderKind::Autoencoder],
+        written::EncoderKind::Pca => vec![EncoderKind::Pca],
+        written::EncoderKind::Rrr => vec![EncoderKind::Rrr],
+        written::EncoderKind::Autoencoder => vec![EncoderKind::Autoencoder],
     };
-    EncoderPlan { kind, components }
+    let network = &encoder.autoencoder;
+    EncoderPlan {
+        kinds,
+        components,
+        ranks: encoder.ranks.iter().map(|&k| k as usize).collect(),
+        autoencoder: AutoencoderSpec {
+            codes: network.codes as usize,
+            hidden: network.hidden as usize,
+            epochs_max: network.epochs_max as usize,
+            ..AutoencoderSpec::default()
+        },
+    }
+}
+
+fn heads(heads: &written::Heads) -> HeadsPlan {
+    let spec = TreesSpec {
+        rounds: heads.trees_rounds as usize,
+        leaves: heads.trees_leaves as usize,
+        ..TreesSpec::default()
+    };
+    HeadsPlan {
+        trees: heads.trees.then_some(spec),
+        trees_components: heads.trees_components as usize,
+        sample_rows: heads.sample_rows as usize,
+    }
 }
 
 fn gates(gates: &written::Gates) -> GateLimits {

@@ -69,14 +69,28 @@ groups! {
 
     /// The encoder all coins share.
     SharedEncoder {
-        /// How codes are made from features.
-        r#type: EncoderKind = EncoderKind::Pca,
-        /// The largest number of codes.
+        /// How codes are made from features; auto lets all kinds compete in inner validation.
+        r#type: EncoderKind = EncoderKind::Auto,
+        /// The largest number of principal components.
         n_components: u64 = 50,
         /// False trains every head on the coin's own features alone.
         enabled: bool = true,
         /// Smaller numbers of codes that compete with `n_components` in inner validation.
         smaller_components: Vec<u64> = vec![10, 20],
+        /// Ranks of the reduced-rank regression that compete in inner validation.
+        ranks: Vec<u64> = vec![3, 5, 10],
+        /// The autoencoder.
+        autoencoder: Autoencoder = Autoencoder::default(),
+    }
+
+    /// The autoencoder: features, hidden, codes, hidden, features.
+    Autoencoder {
+        /// Codes it makes.
+        codes: u64 = 20,
+        /// Width of the layers between features and codes.
+        hidden: u64 = 128,
+        /// Passes over the sampled rows, at most; training stops before when a later month gains nothing.
+        epochs_max: u64 = 12,
     }
 
     /// The candles a run reads.
@@ -165,6 +179,16 @@ groups! {
         tau_grid: Vec<f64> = vec![0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0],
         /// Log odds against a coin having a pattern of its own; its evidence must exceed them.
         own_log_odds_min: f64 = 3.0,
+        /// Whether boosted trees compete.
+        trees: bool = true,
+        /// Trees of an ensemble, at most; a later month stops it before.
+        trees_rounds: u64 = 200,
+        /// Leaves of a tree.
+        trees_leaves: u64 = 8,
+        /// Principal components that trees read beside the features, in a variant of their own; 0: none.
+        trees_components: u64 = 20,
+        /// Rows of all coins that autoencoder and trees are fitted on, at most.
+        sample_rows: u64 = 131_072,
     }
 
     /// What a trade costs.
@@ -266,8 +290,14 @@ macro_rules! words {
 words! {
     /// How codes are made from features.
     EncoderKind {
+        /// All of them compete.
+        Auto,
         /// Principal components of the pooled correlation matrix.
         Pca,
+        /// Reduced-rank regression of all coins' labels on the features.
+        Rrr,
+        /// A small denoising network trained on rows of all coins.
+        Autoencoder,
     }
 
     /// A market, as written.

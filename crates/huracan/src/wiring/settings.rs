@@ -4,8 +4,9 @@
 use crate::config::EngineConfig;
 use crate::config::written::{Book, Fees};
 use huracan_core::costs::{self, CostOptions, FeeSchedule};
+use huracan_core::encoder::autoencoder::AutoencoderSpec;
 use huracan_core::words::{Seed, UtcMs};
-use huracan_train::settings::{BookChoice, EncoderSettings, Settings, TradingSettings, Universe};
+use huracan_train::settings::{BookChoice, EncoderSettings, HeadSettings, Settings, TradingSettings, Universe};
 
 /// The Engine's settings.
 pub(super) fn settings(
@@ -27,8 +28,15 @@ pub(super) fn settings(
         walk: config.walk_forward,
         fold_train_days_min: config.fold_train_days_min,
         encoder: EncoderSettings {
-            enabled: encoder.is_some(),
+            kinds: encoder.map_or_else(Vec::new, |e| e.kinds.clone()),
             components: encoder.map_or_else(Vec::new, |e| e.components.clone()),
+            ranks: encoder.map_or_else(Vec::new, |e| e.ranks.clone()),
+            autoencoder: encoder.map_or_else(AutoencoderSpec::default, |e| e.autoencoder.clone()),
+        },
+        heads: HeadSettings {
+            trees: config.heads.trees.clone(),
+            trees_components: config.heads.trees_components,
+            sample_rows: config.heads.sample_rows,
         },
         lambdas: config.lambda_grid.clone(),
         taus: config.tau_grid.clone(),

@@ -9,7 +9,6 @@ use huracan_core::words::{Market, Symbol};
 use huracan_store::formats::roster::Roster;
 use huracan_store::formats::run::RunSource;
 use huracan_store::{LocalStore, StoreError};
-use huracan_train::engine::verdicts::sharing_counts;
 use huracan_train::pipeline::{self, Ending, Finished, Job};
 use huracan_train::settings::{Settings, Universe};
 use huracan_train::source::{CandleSource, Entry, FolderSource};
@@ -161,7 +160,8 @@ fn summary(finished: &Finished, store: &Path, placebo: bool) -> RunSummary {
 
 fn findings(finished: &Finished) -> Findings {
     let verdicts = &finished.outcome.verdicts;
-    let (helped, hurt, undecided) = sharing_counts(&verdicts.coins);
+    let (helped, hurt, undecided) =
+        verdicts.sharing.first().map_or((0, 0, verdicts.coins.len()), |compared| compared.counts());
     Findings {
         universe_net_pct: verdicts.universe_net_pct,
         placebo_net_pct: verdicts.placebo_net_pct.clone(),

@@ -1,6 +1,5 @@
 //! Fits autoencoders and trees on rows sampled from all coins.
 
-use super::super::lanes::Lane;
 use super::super::pools::{Pool, Pools};
 use super::super::statistics::{Stage, Statistics, sample_name};
 use super::super::survey::Survey;

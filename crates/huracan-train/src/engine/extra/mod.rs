@@ -71,6 +71,11 @@ impl Layout {
         }
     }
 
+    /// First column of a lane.
+    pub fn column(self, lane: Lane) -> usize {
+        self.columns(lane).start
+    }
+
     fn lanes(self) -> impl Iterator<Item = Lane> {
         LANES.into_iter().filter(move |&lane| !self.columns(lane).is_empty())
     }
@@ -249,7 +254,7 @@ impl Extra {
     ) -> Mat<f64> {
         let mut out = Mat::zeros(z.nrows(), self.layout.width());
         if let Some(encoder) = self.models.autoencoders.get(epoch(fold, stage)) {
-            out.get_mut(.., self.layout.columns(Lane::Autoencoder)).copy_from(encoder.encode_rows(z));
+            out.get_mut(.., ..encoder.components()).copy_from(encoder.encode_rows(z));
         }
         self.trees_into(&mut out, pool, z, half, stage.at(fold));
         out

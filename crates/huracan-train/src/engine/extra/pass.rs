@@ -251,7 +251,7 @@ impl Pass<'_> {
     ) -> Mat<f64> {
         let mut out = Mat::zeros(z.nrows(), self.extra.layout.width());
         if let Some(encoded) = encoded.filter(|e| e.ncols() > 0) {
-            out.get_mut(.., self.extra.layout.columns(Lane::Autoencoder)).copy_from(encoded.subrows(0, z.nrows()));
+            out.get_mut(.., ..encoded.ncols()).copy_from(encoded.subrows(0, z.nrows()));
         }
         self.extra.trees_into(&mut out, pool, z, half, at);
         out
