@@ -12,6 +12,7 @@ pub mod gates;
 pub mod gram;
 pub mod heads;
 pub mod labels;
+pub mod meta;
 pub mod regime;
 pub mod series;
 pub mod stats;
