@@ -6,6 +6,7 @@
 pub mod bank;
 pub mod choose;
 pub mod costs;
+pub mod drift;
 pub mod encoder;
 pub mod features;
 pub mod gates;
