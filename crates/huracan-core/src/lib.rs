@@ -6,12 +6,15 @@
 pub mod bank;
 pub mod choose;
 pub mod costs;
+pub mod drift;
 pub mod encoder;
 pub mod features;
 pub mod gates;
 pub mod gram;
 pub mod heads;
 pub mod labels;
+pub mod meta;
+pub mod regime;
 pub mod series;
 pub mod stats;
 pub mod synth;

@@ -18,6 +18,7 @@ pub mod hedge;
 pub mod isotonic;
 pub mod moments;
 pub mod multiple_testing;
+pub mod order_counts;
 pub mod overfitting;
 pub mod performance;
 pub mod quantiles;

@@ -11,6 +11,17 @@ pub struct OverfittingProbability {
     pub pbo: f64,
     /// Logit of the winner's relative out-of-sample rank, one a split, in order of combinations.
     pub logits: Vec<f64>,
+    /// The winner's own performance, one a split, in the same order.
+    pub winners: Vec<WinnerSharpe>,
+}
+
+/// Sharpe ratio per period of the in-sample best; `None` in a half where it has no variance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WinnerSharpe {
+    /// On the half it was chosen on.
+    pub in_sample: Option<f64>,
+    /// On the other half.
+    pub out_of_sample: Option<f64>,
 }
 
 /// PBO of `strategies` (one column of per-period returns each, equal lengths) over all ways to
@@ -28,18 +39,22 @@ pub fn probability_of_overfitting(strategies: &[&[f64]], blocks: usize) -> Optio
     let spans = near_equal_blocks(rows, blocks);
     let sums: Vec<Vec<Sums>> =
         strategies.iter().map(|s| spans.iter().map(|span| Sums::of(&s[span.clone()])).collect()).collect();
-    let mut logits = Vec::new();
+    let (mut logits, mut winners) = (Vec::new(), Vec::new());
     for chosen in combinations(blocks, blocks / 2) {
         let half = |inside: bool| -> Vec<f64> {
             let wanted = |block: &usize| chosen.contains(block) == inside;
             sums.iter().map(|s| (0..blocks).filter(wanted).map(|b| s[b]).sum::<Sums>().sharpe()).collect()
         };
-        let winner = first_largest(&half(true));
-        let relative = ranks(&half(false))[winner] / (strategies.len() + 1) as f64;
+        let (inside, outside) = (half(true), half(false));
+        let winner = first_largest(&inside);
+        let relative = ranks(&outside)[winner] / (strategies.len() + 1) as f64;
+        let known = |sharpe: f64| sharpe.is_finite().then_some(sharpe);
+        winners
+            .push(WinnerSharpe { in_sample: known(inside[winner]), out_of_sample: known(outside[winner]) });
         logits.push((relative / (1.0 - relative)).ln());
     }
     let pbo = logits.iter().filter(|l| **l <= 0.0).count() as f64 / logits.len() as f64;
-    Some(OverfittingProbability { pbo, logits })
+    Some(OverfittingProbability { pbo, logits, winners })
 }
 
 #[derive(Clone, Copy, Default)]

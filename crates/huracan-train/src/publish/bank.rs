@@ -1,7 +1,7 @@
 //! The feature bank: one writer, once a run.
 
 use super::{Candidate, Publication};
-use huracan_core::bank::{CoinImportance, aggregate, importances, shared_features};
+use huracan_core::bank::{CoinImportance, aggregate, importances, widely_used_features};
 use huracan_core::words::Symbol;
 use huracan_store::StoreError;
 use huracan_store::bank;
@@ -61,7 +61,7 @@ pub(super) fn publish(publication: &Publication<'_>, candidates: &[Candidate<'_>
         updated_at: publication.until().into(),
         features,
         symbols,
-        shared_features: shared_features(&known, candidates.len()),
+        shared_features: widely_used_features(&known, candidates.len()),
     };
     let seen = bank::read(publication.store)?.map(|(_, revision)| revision);
     bank::publish(publication.store, &document, seen.as_ref()).map(|_| ())
