@@ -36,7 +36,30 @@ pub fn information_coefficients(settings: &Settings, panel: &Panel) -> Vec<Cross
     (0..panel.horizons.len()).map(|h| one_horizon(settings, panel, h)).collect()
 }
 
+/// Mean cross-sectional information coefficient of the label's own horizon over the last 14 days whose
+/// labels are known; `None` without them.
+pub fn recent_ic(settings: &Settings, panel: &Panel) -> Option<f64> {
+    let (series, _) = cross_sections(panel, 0);
+    let recent = settings.timeframe.bars_in_days(14.0).min(series.len());
+    let last = &series[series.len() - recent..];
+    (!last.is_empty()).then(|| last.iter().sum::<f64>() / last.len() as f64)
+}
+
 fn one_horizon(settings: &Settings, panel: &Panel, h: usize) -> CrossSectionalIc {
+    let (series, coins) = cross_sections(panel, h);
+    let lag = panel.horizons[h] + settings.timeframe.bars_in_days(1.0);
+    let test = newey_west_mean(&series, lag, SmallSample::Asymptotic);
+    CrossSectionalIc {
+        horizon_bars: panel.horizons[h],
+        mean: test.map(|t| t.mean),
+        t: test.map(|t| t.t),
+        times: series.len(),
+        mean_coins: coins as f64 / series.len().max(1) as f64,
+    }
+}
+
+/// Rank agreement at every time with enough coins, and the coins of all of them.
+fn cross_sections(panel: &Panel, h: usize) -> (Vec<f64>, usize) {
     let mut series = Vec::with_capacity(panel.times);
     let mut coins = 0;
     for t in 0..panel.times {
@@ -55,15 +78,7 @@ fn one_horizon(settings: &Settings, panel: &Panel, h: usize) -> CrossSectionalIc
             coins += pairs.len();
         }
     }
-    let lag = panel.horizons[h] + settings.timeframe.bars_in_days(1.0);
-    let test = newey_west_mean(&series, lag, SmallSample::Asymptotic);
-    CrossSectionalIc {
-        horizon_bars: panel.horizons[h],
-        mean: test.map(|t| t.mean),
-        t: test.map(|t| t.t),
-        times: series.len(),
-        mean_coins: coins as f64 / series.len().max(1) as f64,
-    }
+    (series, coins)
 }
 
 fn spearman(pairs: &[(f64, f64)]) -> Option<f64> {

@@ -8,12 +8,14 @@
 //! extra       autoencoder and trees on sampled rows; every coin's rows encoded
 //! slopes      how strongly each coin follows the pooled head      (statistics only)
 //! trial       features again, heads, scores, simulated trades
-//! verdicts    thresholds, metrics, significance, trade_ok, rank
+//! verdicts    lane and policy, metrics, significance, trade_ok, rank
+//! explain     what every feature is worth, whether the last week looks like training
 //! ```
 //! Memory is O(workers × one coin) but for scores and daily returns of the out-of-sample span.
 //! Nothing here writes to the store (`publish` does) or decides how many coins are traded.
 
 pub mod book;
+pub mod experts;
 pub mod extra;
 pub mod lanes;
 pub mod pools;
@@ -286,14 +288,28 @@ pub fn run(engine: &Engine<'_>, source: &dyn CandleSource) -> Result<Outcome, En
     engine.observer.stage_finished("slopes");
     let trials = trial::trials(engine, &survey, &market, &plan, &statistics, &pools, &extra, &slopes)?;
     engine.observer.stage_finished("trial");
-    let verdicts = verdicts::verdicts(engine, &survey, &plan, &trials);
+    let mut verdicts = verdicts::verdicts(engine, &survey, &plan, &trials);
     engine.observer.stage_finished("verdicts");
+    let mut feature_names: Vec<String> =
+        market.columns.iter().map(|&i| features::FEATURES[i].name.to_string()).collect();
+    feature_names.push("missing_share".to_owned());
+    let explained = trial::explain::explain(
+        engine,
+        &survey,
+        &market,
+        &plan,
+        &statistics,
+        &pools,
+        &extra,
+        &slopes,
+        &verdicts,
+        &feature_names,
+    )?;
+    verdicts.explained(settings, explained);
+    engine.observer.stage_finished("explain");
     let mut failed = survey.failed.clone();
     failed.extend(statistics.failed);
     failed.extend(slopes.failed);
     failed.extend(trials.failed);
-    let mut feature_names: Vec<String> =
-        market.columns.iter().map(|&i| features::FEATURES[i].name.to_string()).collect();
-    feature_names.push("missing_share".to_owned());
     Ok(Outcome { survey, plan, feature_names, statistics: statistics.coins, pools, extra, verdicts, failed })
 }

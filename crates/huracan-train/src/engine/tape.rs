@@ -6,6 +6,7 @@ use super::lanes::PLACEBO;
 use super::prepare::{Prepared, Signs};
 use crate::settings::{BookChoice, Settings};
 use huracan_core::costs::CostModel;
+use huracan_core::regime::Regime;
 use huracan_core::labels::{LabelKind, carried_log_returns};
 use huracan_core::trial::metrics::Trade;
 use huracan_core::trial::simulate::{FullLedger, Tape};
@@ -40,13 +41,15 @@ pub struct FoldRecord {
     pub daily: Vec<(u32, f64)>,
     /// Closed trades.
     pub trades: Vec<Trade>,
+    /// Regime at each trade's decision.
+    pub regimes: Vec<Regime>,
     /// Bars with a position.
     pub bars_held: usize,
 }
 
 /// Bar returns of one coin as every lane sees them.
-pub(super) struct CoinTape {
-    pub(super) outright_bps: Vec<f64>,
+pub(in crate::engine) struct CoinTape {
+    pub(in crate::engine) outright_bps: Vec<f64>,
     real_bps: Vec<f64>,
     placebo_bps: Vec<Vec<f64>>,
     carry_bps: f64,
@@ -54,7 +57,7 @@ pub(super) struct CoinTape {
 }
 
 impl CoinTape {
-    pub(super) fn new(
+    pub(in crate::engine) fn new(
         settings: &Settings,
         market: &Market,
         prepared: &Prepared,
@@ -88,7 +91,7 @@ impl CoinTape {
         }
     }
 
-    pub(super) fn view<'a>(
+    pub(in crate::engine) fn view<'a>(
         &'a self,
         lane: usize,
         from: usize,
@@ -109,7 +112,14 @@ impl CoinTape {
 }
 
 /// What is kept of a lane's fold: net per UTC day since `first_day`, and every trade.
-pub(super) fn record(ledger: &FullLedger, prepared: &Prepared, from: usize, first_day: i64) -> FoldRecord {
+pub(in crate::engine) fn record(
+    ledger: &FullLedger,
+    prepared: &Prepared,
+    regimes: &[Regime],
+    lag_bars: usize,
+    from: usize,
+    first_day: i64,
+) -> FoldRecord {
     let series = &prepared.series;
     let mut daily: Vec<(u32, f64)> = Vec::new();
     for &(i, net) in &ledger.bars {
@@ -132,5 +142,7 @@ pub(super) fn record(ledger: &FullLedger, prepared: &Prepared, from: usize, firs
             orders: t.orders,
         })
         .collect();
-    FoldRecord { daily, trades, bars_held: ledger.trades.iter().map(|t| t.exit - t.entry).sum() }
+    let decided = |entry: usize| regimes[(from + entry).saturating_sub(lag_bars)];
+    let regimes = ledger.trades.iter().map(|t| decided(t.entry)).collect();
+    FoldRecord { daily, trades, regimes, bars_held: ledger.trades.iter().map(|t| t.exit - t.entry).sum() }
 }

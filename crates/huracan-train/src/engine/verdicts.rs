@@ -2,14 +2,19 @@
 //! `trade_ok`. Everything here reads trials; nothing is fitted on a test row.
 
 use super::Engine;
-use super::book::{CrossSectionalIc, RankBandBook, information_coefficients, rank_band};
+use super::book::{CrossSectionalIc, RankBandBook, information_coefficients, rank_band, recent_ic};
+use super::experts::{self, Experts, RegimeFigures, by_regime};
 use super::lanes::{Lane, PLACEBO};
 use super::survey::{Coin, Survey};
 use super::tape::{FoldRecord, hedged, policy_grid};
+use super::trial::explain::Explained;
 use super::trial::{CoinTrial, FinalHead, FoldFacts, POOLED, ScoreSums, Trials};
 use crate::settings::Settings;
+use huracan_core::choose::overfitting::RunOverfitting;
 use huracan_core::choose::sharing::{SharingGain, SharingVerdict, gains, hurt};
 use huracan_core::choose::trade_ok::{Evidence, GateAnswer, judge, product_gates_ok, trade_ok};
+use huracan_core::drift::{self, DriftAction, DriftReport};
+use huracan_core::regime::Regime;
 use huracan_core::stats::moments::variance;
 use huracan_core::stats::multiple_testing::benjamini_hochberg;
 use huracan_core::stats::sharpe::sharpe;
@@ -178,10 +183,20 @@ pub struct CoinVerdict {
     pub product_ok: bool,
     /// Lane that is deployed.
     pub lane: Lane,
+    /// Lane of every tested fold.
+    pub lanes: Vec<Lane>,
     /// The head to be written.
     pub head: FinalHead,
     /// Whether the coin is judged against the market.
     pub hedged: bool,
+    /// Its trades by regime, in the order of `Regime::ALL`.
+    pub by_regime: Vec<RegimeFigures>,
+    /// Regime at the end of the data.
+    pub regime: Regime,
+    /// What each feature is worth, and whether the last week looks like training.
+    pub explained: Explained,
+    /// What to do about drift.
+    pub drift_action: DriftAction,
 }
 
 /// The run's verdicts.
@@ -206,6 +221,38 @@ pub struct Verdicts {
     pub ics: Vec<CrossSectionalIc>,
     /// The rank-band book.
     pub book: RankBandBook,
+    /// The meta learner; `None` when there was nothing to learn from.
+    pub experts: Option<Experts>,
+    /// The probability that the best variant was luck; `None` with too few days or variants.
+    pub overfitting: Option<RunOverfitting>,
+    /// Mean cross-sectional information coefficient of the last 14 days with labels.
+    pub recent_ic: Option<f64>,
+}
+
+impl Verdicts {
+    /// Takes in what was found out after the verdicts: drift may forbid trading or promotion.
+    pub(super) fn explained(&mut self, settings: &Settings, explained: Vec<Explained>) {
+        for (coin, explained) in self.coins.iter_mut().zip(explained) {
+            let report = explained.drift.as_ref();
+            coin.drift_action = report.map_or(DriftAction::None, |report| drift::policy(report, self.recent_ic));
+            coin.gates.push(drift_gate(report, coin.drift_action));
+            coin.trade_ok = trade_ok(&coin.gates);
+            coin.explained = explained;
+        }
+        debug_assert!(settings.placebos > 0 || !self.coins.iter().any(|c| c.trade_ok));
+    }
+}
+
+/// `drift`: share of the heavy features beyond what their quiet weeks reached; not asked of a coin whose
+/// week could not be compared.
+fn drift_gate(report: Option<&DriftReport>, action: DriftAction) -> GateAnswer {
+    GateAnswer {
+        gate: "drift",
+        value: report.and_then(|r| r.heavy_breached_share),
+        limit: Some(drift::HEAVY_BREACHED_SHARE_MAX),
+        comparison: "<=, or the information coefficient of 14 days above 0",
+        passed: action < DriftAction::NoPromotion,
+    }
 }
 
 /// Trades at which a coin's own average counts for one half.
@@ -335,6 +382,16 @@ pub fn verdicts(
     let ics = information_coefficients(settings, &trials.panel);
     let book = rank_band(settings, plan, &trials.panel);
     engine.observer.stage_advanced("verdicts", 3, "cross-sections");
+    let experts = experts::experts(
+        settings,
+        plan,
+        trials,
+        &deployed,
+        &judged,
+        &(0..days).map(|d| mean(daily.iter().map(|c| c[d]))).collect::<Vec<f64>>(),
+    );
+    let overfitting = experts::overfitting(settings, plan, trials, &judged);
+    let recent_ic = recent_ic(settings, &trials.panel);
     let inputs: Vec<Draft> = judged
         .iter()
         .enumerate()
@@ -394,6 +451,9 @@ pub fn verdicts(
         universe_daily_net_bps: universe_daily,
         ics,
         book,
+        experts,
+        overfitting,
+        recent_ic,
     }
 }
 
@@ -446,8 +506,21 @@ impl CoinContext<'_> {
             gates: parts.draft.gates,
             trade_ok: parts.draft.ok,
             lane: parts.lane,
+            lanes: parts.lanes,
             head: parts.head,
             hedged: hedged(self.settings, coin.symbol.market()),
+            by_regime: by_regime(
+                self.plan,
+                &parts
+                    .records
+                    .iter()
+                    .flat_map(|r| r.trades.iter().copied().zip(r.regimes.iter().copied()))
+                    .collect::<Vec<_>>(),
+                &self.trial.regime_shares,
+            ),
+            regime: self.trial.regime,
+            explained: Explained::default(),
+            drift_action: DriftAction::None,
             metrics: parts.metrics,
             daily_net_bps: parts.daily,
         }
@@ -511,7 +584,8 @@ pub fn test_days(plan: &Plan) -> usize {
     ((plan.test_end.0 - 1).div_euclid(UtcMs::DAY) - plan.test_start.day() + 1).max(1) as usize
 }
 
-fn add_days(daily: &mut [f64], record: &FoldRecord) {
+/// Adds a record's days.
+pub fn add_days(daily: &mut [f64], record: &FoldRecord) {
     for &(day, net) in &record.daily {
         if let Some(sum) = daily.get_mut(day as usize) {
             *sum += net;

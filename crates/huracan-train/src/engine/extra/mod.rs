@@ -239,7 +239,20 @@ impl Extra {
         (fold, stage): (usize, Stage),
         (from, to): (usize, usize),
     ) -> Mat<f64> {
-        let z = own_rows(prepared, &known.own, from, to);
+        let rows = prepared.design.as_ref().get(from..to, ..prepared.p());
+        self.codes_of_design(pools, known, prepared, (fold, stage), rows)
+    }
+
+    /// The same of any rows of a coin's design, n × p in common units.
+    pub fn codes_of_design(
+        &self,
+        pools: &Pools,
+        known: &CoinStatistics,
+        prepared: &Prepared,
+        (fold, stage): (usize, Stage),
+        rows: MatRef<'_, f64>,
+    ) -> Mat<f64> {
+        let z = own_rows(rows, &known.own);
         let half = half(prepared.series.symbol.underlying());
         self.codes_of(&pools.stages[stage.at(fold)], z.as_ref(), half, fold, stage)
     }
@@ -440,11 +453,9 @@ fn pooled_head(moments: &Moments, lambda: f64) -> Option<Vec<f64>> {
     Some((0..k).map(|i| solved[(i, 0)]).collect())
 }
 
-/// Rows `[from, to)` of a coin in its own scale, missing share included.
-fn own_rows(prepared: &Prepared, own: &(Vec<f64>, Vec<f64>), from: usize, to: usize) -> Mat<f64> {
-    Mat::from_fn(to - from, prepared.p(), |i, j| {
-        own_scaled(prepared.design[(from + i, j)], own.0[j], own.1[j])
-    })
+/// Rows of a coin's design in its own scale, missing share included.
+fn own_rows(rows: MatRef<'_, f64>, own: &(Vec<f64>, Vec<f64>)) -> Mat<f64> {
+    Mat::from_fn(rows.nrows(), rows.ncols(), |i, j| own_scaled(rows[(i, j)], own.0[j], own.1[j]))
 }
 
 /// Own-scaled rows with the first principal components of the pool after them.

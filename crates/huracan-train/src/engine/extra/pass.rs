@@ -180,7 +180,7 @@ impl Pass<'_> {
             prepare(settings, self.market, self.plan, units, series, Some(known.scaler.clone()));
         let grams = read_grams(engine, index, self.statistics.p, Targets::of(settings).count())?;
         let n = prepared.series.len();
-        let z = own_rows(&prepared, &known.own, 0, n);
+        let z = own_rows(prepared.design.as_ref().get(.., ..prepared.p()), &known.own);
         let half = half(prepared.series.symbol.underlying());
         let needed = rows_min(settings);
         let mut blocks = Vec::with_capacity(2 * self.plan.folds.len());

@@ -4,16 +4,18 @@
 //! at every entry threshold, before anybody knows which threshold will be chosen: choosing needs
 //! all coins, and looks at validation only (`verdicts`).
 
-use super::extra::{Blocks, Extra};
-use super::lanes::{self, Lane, LaneFold, PLACEBO, Slopes, own_correlation_basis, prior_name, unpooled_head};
-use super::pools::{Codes, Pool, Pools, Variant};
-use super::prepare::{Prepared, Signs, prepare};
-use super::statistics::{
+pub mod explain;
+
+use crate::engine::extra::{Blocks, Extra};
+use crate::engine::lanes::{self, Lane, LaneFold, PLACEBO, Slopes, own_correlation_basis, prior_name, unpooled_head};
+use crate::engine::pools::{Codes, Pool, Pools, Variant};
+use crate::engine::prepare::{Prepared, Signs, prepare};
+use crate::engine::statistics::{
     CoinStatistics, Stage, Statistics, Targets, coin_moments, placebo_signs, read_grams, rows_min,
 };
-use super::survey::{Coin, Failed, Survey};
-use super::tape::{CoinTape, FoldRecord, hedged, policy_grid, position_size, record};
-use super::{Engine, EngineError, Market};
+use crate::engine::survey::{Coin, Failed, Survey};
+use crate::engine::tape::{CoinTape, FoldRecord, hedged, policy_grid, position_size, record};
+use crate::engine::{Engine, EngineError, Market};
 use crate::pool::{Fenced, run_ordered};
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
@@ -23,6 +25,7 @@ use huracan_core::costs::{self, CostModel};
 use huracan_core::encoder::Eigenbasis;
 use huracan_core::gram::Moments;
 use huracan_core::heads::own::deviations;
+use huracan_core::regime::{self, Regime, RegimeRules};
 use huracan_core::labels::LabelKind;
 use huracan_core::trial::metrics::{ScoreQuality, score_quality};
 use huracan_core::trial::plan::{Fold, Plan};
@@ -115,6 +118,10 @@ pub struct CoinTrial {
     pub heads: Vec<Option<FinalHead>>,
     /// Buy-and-hold over the judged bars, percent.
     pub buy_and_hold_pct: f64,
+    /// Share of the judged bars in each regime, in the order of [`Regime::ALL`].
+    pub regime_shares: Vec<f64>,
+    /// Regime at the last bar.
+    pub regime: Regime,
 }
 
 /// Facts of one coin in one fold.
@@ -341,6 +348,8 @@ struct Known<'a> {
     priors: Vec<f64>,
     blocks: Blocks,
     own_basis: Option<Eigenbasis>,
+    /// One a bar.
+    regimes: Vec<Regime>,
 }
 
 impl Pass<'_> {
@@ -363,6 +372,7 @@ impl Pass<'_> {
             priors: self.engine.scratch.read(&prior_name(index))?,
             blocks: self.extra.read(self.engine, index)?,
             own_basis: None,
+            regimes: regime::tags(&prepared.series, &RegimeRules::default()),
         };
         let tape = CoinTape::new(settings, self.market, &prepared, &self.signs);
         let horizons = settings.horizons().len();
@@ -383,6 +393,8 @@ impl Pass<'_> {
             agreement: vec![None; PLACEBO],
             heads: vec![None; PLACEBO],
             buy_and_hold_pct: 0.0,
+            regime_shares: vec![0.0; Regime::ALL.len()],
+            regime: known.regimes.last().copied().unwrap_or(Regime::Unknown),
         };
         let mut pairs: Pairs = vec![(Vec::new(), Vec::new()); PLACEBO];
         for (f, fold) in self.plan.folds.iter().enumerate() {
@@ -418,6 +430,10 @@ impl Pass<'_> {
         trial.agreement =
             pairs.iter().map(|(scores, labels)| score_quality(scores, labels, 0.0, 0.0, lags)).collect();
         trial.buy_and_hold_pct = buy_and_hold(&prepared, self.plan);
+        let (from, to) = rows_of(&prepared, (self.plan.test_start, self.plan.test_end));
+        for regime in &known.regimes[from..to] {
+            trial.regime_shares[regime.index()] += 1.0 / (to - from) as f64;
+        }
         work.trial = Some(trial);
         Ok(work)
     }
@@ -720,6 +736,7 @@ impl Pass<'_> {
         let scores = self.scores(known, prepared, heads, (f, Stage::Full), (from, to));
         let policies = self.policies(prepared.series.symbol.market());
         let first_day = self.plan.test_start.day();
+        let lag = settings.label.entry_lag_bars;
         for lane in 0..scores.ncols() {
             let edge = self.edges(prepared, &scores, lane, from);
             let view = tape.view(lane, from, to, &edge, &sides, size);
@@ -732,7 +749,7 @@ impl Pass<'_> {
                 let kept = if lane < PLACEBO { lane } else { POOLED };
                 let mut ledger = FullLedger::default();
                 simulate(&view, policy, &mut ledger);
-                trial.records[f][kept][k] = record(&ledger, prepared, from, first_day);
+                trial.records[f][kept][k] = record(&ledger, prepared, &known.regimes, lag, from, first_day);
             }
         }
         let label = &prepared.labels[0];

@@ -1,0 +1,370 @@
+//! After the verdicts: what every feature is worth to every coin out of sample after costs, and
+//! whether the last week still looks like training. Nothing here feeds back into a verdict's figures.
+//!
+//! A feature's worth is what the coin's net loses when its values in the test span change places
+//! (blocks of days, whole): heads, policy and costs stay. Drift limits are what quiet weeks reached,
+//! pooled over an even sample of coins.
+
+use super::{Known, Pass, StageHeads, rows_of};
+use crate::engine::extra::Extra;
+use crate::engine::lanes::{self, Lane, Slopes, prior_name};
+use crate::engine::pools::Pools;
+use crate::engine::prepare::{Prepared, prepare};
+use crate::engine::statistics::{Stage, Statistics, Targets, placebo_signs, read_grams};
+use crate::engine::survey::Survey;
+use crate::engine::tape::{CoinTape, position_size};
+use crate::engine::verdicts::{CoinVerdict, Verdicts, test_days};
+use crate::engine::{Engine, EngineError, Market};
+use crate::pool::{Fenced, run_ordered};
+use crate::scratch::ScratchError;
+use faer::{Mat, MatRef};
+use huracan_core::bank::{Delta, block_permutation, permutation_delta};
+use huracan_core::drift::{
+    DriftReport, FeatureReference, Reference, coverage, past_psis, report,
+};
+use huracan_core::encoder::Encoder;
+use huracan_core::regime::Regime;
+use huracan_core::trial::plan::Plan;
+use huracan_core::trial::simulate::{FullLedger, Policy, simulate};
+use huracan_core::words::UtcMs;
+use std::collections::BTreeMap;
+
+/// What was found out about one coin.
+#[derive(Clone, Debug, Default)]
+pub struct Explained {
+    /// Feature → loss of net bps a day when it is permuted; empty where it was not measured.
+    pub deltas: BTreeMap<String, Delta>,
+    /// The last week against training.
+    pub drift: Option<DriftReport>,
+}
+
+/// Permutations of every feature.
+const REPETITIONS: usize = 3;
+/// Days whose rows stay together in a permutation.
+const BLOCK_DAYS: f64 = 3.0;
+/// Days of the window that drift is looked for in.
+const WINDOW_DAYS: f64 = 7.0;
+/// Coins whose quiet weeks make the limits.
+const LIMIT_COINS: usize = 64;
+/// Every how many training rows one is kept for a reference: neighbours say the same.
+const REFERENCE_STRIDE: usize = 4;
+/// Coins whose features are permuted when the head is not linear in them: every permutation encodes
+/// the rows again.
+const NONLINEAR_COINS: usize = 16;
+
+/// Runs the pass; one answer a coin verdict, in their order.
+///
+/// # Errors
+/// When interrupted or the scratch disk fails.
+pub fn explain(
+    engine: &Engine<'_>,
+    survey: &Survey,
+    market: &Market,
+    plan: &Plan,
+    statistics: &Statistics,
+    pools: &Pools,
+    extra: &Extra,
+    slopes: &Slopes,
+    verdicts: &Verdicts,
+    names: &[String],
+) -> Result<Vec<Explained>, EngineError> {
+    let settings = engine.settings;
+    let pass = Pass {
+        engine,
+        market,
+        plan,
+        statistics,
+        pools,
+        extra,
+        slopes,
+        lanes: (0..plan.folds.len()).map(|f| lanes::lanes(settings, pools, f)).collect(),
+        signs: placebo_signs(settings),
+        pooled_heads: Vec::new(),
+        times: 0,
+    };
+    let coins = &verdicts.coins;
+    let encoder = yardstick(pools, extra, plan, verdicts);
+    let sample: Vec<usize> =
+        (0..coins.len()).step_by(coins.len().div_ceil(LIMIT_COINS).max(1)).collect();
+    let mut limits: Vec<Vec<f64>> = vec![Vec::new(); names.len()];
+    let mut disk: Option<ScratchError> = None;
+    engine.observer.stage_started("explain", sample.len() + coins.len());
+    run_ordered(
+        engine.workers,
+        sample.len(),
+        engine.stop,
+        |n| -> Result<Vec<Vec<f64>>, ScratchError> {
+            Ok(pass.quiet_weeks(&pass.prepared(survey, coins[sample[n]].index)?))
+        },
+        |n, result| {
+            engine.observer.stage_advanced("explain", n + 1, "quiet weeks");
+            match result {
+                Ok(Ok(weeks)) => {
+                    limits.iter_mut().zip(weeks).for_each(|(all, weeks)| all.extend(weeks));
+                }
+                Ok(Err(error)) => disk = Some(error),
+                Err(_) => {}
+            }
+        },
+    )?;
+    let mut out = Vec::with_capacity(coins.len());
+    let stride = coins.len().div_ceil(NONLINEAR_COINS).max(1);
+    run_ordered(
+        engine.workers,
+        coins.len(),
+        engine.stop,
+        |n| -> Result<Explained, ScratchError> {
+            let coin = &coins[n];
+            let prepared = pass.prepared(survey, coin.index)?;
+            let linear = coin.lanes.iter().all(|lane| lane.is_linear());
+            let deltas = if linear || n % stride == 0 {
+                pass.deltas(coin, &prepared, verdicts, names)?
+            } else {
+                BTreeMap::new()
+            };
+            let drift = pass.drift(coin, &prepared, names, &limits, encoder.as_ref());
+            Ok(Explained { deltas, drift })
+        },
+        |n, result: Fenced<Result<Explained, ScratchError>>| {
+            let symbol = survey.coins[coins[n].index].symbol.to_string();
+            engine.observer.stage_advanced("explain", sample.len() + n + 1, &symbol);
+            match result {
+                Ok(Ok(explained)) => out.push(explained),
+                Ok(Err(error)) => {
+                    disk = Some(error);
+                    out.push(Explained::default());
+                }
+                Err(panic) => {
+                    engine.observer.note(&format!("{symbol} could not be explained: {panic}"));
+                    out.push(Explained::default());
+                }
+            }
+        },
+    )?;
+    match disk {
+        Some(error) => Err(error.into()),
+        None => Ok(out),
+    }
+}
+
+/// The encoder whose reconstruction is watched: the one deployed, else the principal components that
+/// validation liked best.
+fn yardstick(pools: &Pools, extra: &Extra, plan: &Plan, verdicts: &Verdicts) -> Option<Encoder> {
+    let last = plan.folds.len().checked_sub(1)?;
+    let lane = verdicts.deployed.last()?.lane;
+    if lane == Lane::Autoencoder {
+        return extra.autoencoder().cloned();
+    }
+    let choices = &pools.choices[last];
+    let codes = if lane == Lane::Rrr { choices.rrr.variant.codes } else { choices.pca.variant.codes };
+    pools.encoder(plan, last, codes)
+}
+
+impl Pass<'_> {
+    fn prepared(&self, survey: &Survey, index: usize) -> Result<Prepared, ScratchError> {
+        let series = survey.coins[index].series(self.engine.scratch)?;
+        let scaler = self.statistics.coins[index].as_ref().map(|known| known.scaler.clone());
+        let units = &self.statistics.units;
+        Ok(prepare(self.engine.settings, self.market, self.plan, units, series, scaler))
+    }
+
+    fn window_rows(&self) -> usize {
+        self.engine.settings.timeframe.bars_in_days(WINDOW_DAYS)
+    }
+
+    /// End of the rows that the final heads were trained on.
+    fn training_end(&self, prepared: &Prepared) -> usize {
+        let end = self.plan.folds.last().map_or(UtcMs(i64::MIN), |fold| fold.train_end);
+        prepared.series.index_at_or_after(end)
+    }
+
+    /// PSIs of past weeks against what was before them, per feature.
+    fn quiet_weeks(&self, prepared: &Prepared) -> Vec<Vec<f64>> {
+        let week = self.window_rows();
+        let past = self.engine.settings.timeframe.bars_in_days(self.engine.settings.fold_train_days_min);
+        let end = self.training_end(prepared);
+        (0..prepared.p()).map(|j| past_psis(&column(prepared, j, 0, end), week, week, past)).collect()
+    }
+
+    /// The last week of a coin against the training rows of its final head.
+    fn drift(
+        &self,
+        coin: &CoinVerdict,
+        prepared: &Prepared,
+        names: &[String],
+        limits: &[Vec<f64>],
+        encoder: Option<&Encoder>,
+    ) -> Option<DriftReport> {
+        let (n, week) = (prepared.series.len(), self.window_rows());
+        let known = self.statistics.coins[coin.index].as_ref()?;
+        let end = self.training_end(prepared).min(n.checked_sub(week)?);
+        let strided = |j: usize| -> Vec<f64> {
+            column(prepared, j, 0, end).into_iter().step_by(REFERENCE_STRIDE).collect()
+        };
+        let training: Vec<Vec<f64>> = (0..names.len()).map(strided).collect();
+        let features: Option<Vec<FeatureReference>> = names
+            .iter()
+            .zip(&training)
+            .zip(limits)
+            .map(|((name, values), limits)| FeatureReference::fit(name, values, limits))
+            .collect();
+        let views: Vec<&[f64]> = training.iter().map(Vec::as_slice).collect();
+        let errors = |from: usize, to: usize, stride: usize| -> Vec<f64> {
+            let Some(encoder) = encoder else { return Vec::new() };
+            let rows: Vec<usize> = (from..to).step_by(stride).filter(|&i| prepared.usable[i]).collect();
+            let (offset, ratio) = &known.own;
+            let z = Mat::from_fn(rows.len(), prepared.p(), |i, j| {
+                crate::engine::statistics::own_scaled(prepared.design[(rows[i], j)], offset[j], ratio[j])
+            });
+            encoder.reconstruction_error(z.as_ref())
+        };
+        let reference =
+            Reference::new(features?, week, coverage(&views)?, &errors(0, end, 4 * REFERENCE_STRIDE));
+        let window: Vec<Vec<f64>> = (0..names.len()).map(|j| column(prepared, j, n - week, n)).collect();
+        let window: Vec<&[f64]> = window.iter().map(Vec::as_slice).collect();
+        report(&reference, &window, &coin.head.weights, &errors(n - week, n, 1))
+    }
+
+    /// What each feature is worth to the coin's net, over all test folds.
+    fn deltas(
+        &self,
+        coin: &CoinVerdict,
+        prepared: &Prepared,
+        verdicts: &Verdicts,
+        names: &[String],
+    ) -> Result<BTreeMap<String, Delta>, ScratchError> {
+        let (engine, settings) = (self.engine, self.engine.settings);
+        let index = coin.index;
+        let Some(statistics) = self.statistics.coins[index].as_ref() else { return Ok(BTreeMap::new()) };
+        let mut known = Known {
+            index,
+            statistics,
+            grams: read_grams(engine, index, self.statistics.p, Targets::of(settings).count())?,
+            priors: engine.scratch.read(&prior_name(index))?,
+            blocks: self.extra.read(engine, index)?,
+            own_basis: None,
+            regimes: vec![Regime::Unknown; prepared.series.len()],
+        };
+        let tape = CoinTape::new(settings, self.market, prepared, &[]);
+        let days = test_days(self.plan);
+        let linear = coin.lanes.iter().all(|lane| lane.is_linear());
+        let repetitions = if linear { REPETITIONS } else { 1 };
+        let mut intact = vec![0.0; days];
+        let mut permuted = vec![vec![vec![0.0; days]; repetitions]; names.len()];
+        for (f, fold) in self.plan.tested().iter().enumerate() {
+            // The basis of own principal components is the one of the first training rows.
+            self.stage_heads(&mut known, f, fold, Stage::Inner);
+            let heads = self.stage_heads(&mut known, f, fold, Stage::Full);
+            let Some((heads, span)) = heads.zip(fold.test) else { continue };
+            let (from, to) = rows_of(prepared, span);
+            let Some((model, sides)) = self.one_side(prepared, from, to) else { continue };
+            let scene = Scene {
+                lane: coin.lanes[f].at(),
+                policy: self.policies(prepared.series.symbol.market())
+                    [verdicts.deployed[f].policy.index],
+                size: position_size(settings, &model),
+                sides: &sides,
+                from,
+                to,
+            };
+            let scores = self.scores(&known, prepared, &heads, (f, Stage::Full), (from, to));
+            let scores: Vec<f64> = (0..to - from).map(|i| scores[(i, scene.lane)]).collect();
+            self.daily(prepared, &tape, &scene, &scores, &mut intact);
+            let block = settings.timeframe.bars_in_days(BLOCK_DAYS);
+            for r in 0..repetitions {
+                let seed = settings.seed.child("permutation", (f * REPETITIONS + r) as u64);
+                let order = block_permutation(to - from, block, seed);
+                for (j, sums) in permuted.iter_mut().enumerate() {
+                    let at = (f, Stage::Full);
+                    match self.with_permuted(&known, prepared, &heads, at, &scene, &scores, j, &order) {
+                        Some(scores) => self.daily(prepared, &tape, &scene, &scores, &mut sums[r]),
+                        None => self.daily(prepared, &tape, &scene, &scores, &mut sums[r]),
+                    }
+                }
+            }
+        }
+        let lag = settings.metric_options(settings.seed).hac_lag_days;
+        let measured = names.iter().zip(&permuted);
+        let deltas = measured.filter_map(|(name, permuted)| {
+            permutation_delta(&intact, permuted, lag).map(|delta| (name.clone(), delta))
+        });
+        Ok(deltas.collect())
+    }
+
+    /// Scores with one feature's rows in another order; `None` where the head does not look at it.
+    fn with_permuted(
+        &self,
+        known: &Known<'_>,
+        prepared: &Prepared,
+        heads: &StageHeads,
+        at: (usize, Stage),
+        scene: &Scene<'_>,
+        scores: &[f64],
+        feature: usize,
+        order: &[usize],
+    ) -> Option<Vec<f64>> {
+        let head = &heads.heads[scene.lane];
+        let weight = head.row.0[feature];
+        let column: Vec<f64> =
+            (scene.from..scene.to).map(|i| prepared.design[(i, feature)]).collect();
+        let mut out = scores.to_vec();
+        if weight != 0.0 {
+            out.iter_mut().enumerate().for_each(|(i, s)| *s += weight * (column[order[i]] - column[i]));
+        }
+        if head.code_weights.iter().all(|w| *w == 0.0) {
+            return (weight != 0.0).then_some(out);
+        }
+        let p = prepared.p();
+        let rows = prepared.design.as_ref().subrows(scene.from, scene.to - scene.from);
+        let moved = Mat::from_fn(rows.nrows(), p, |i, j| {
+            if j == feature { column[order[i]] } else { rows[(i, j)] }
+        });
+        let codes = |design: MatRef<'_, f64>| {
+            self.extra.codes_of_design(self.pools, known.statistics, prepared, at, design)
+        };
+        let (before, after) = (codes(rows.subcols(0, p)), codes(moved.as_ref()));
+        for (c, &w) in head.code_weights.iter().enumerate().filter(|(_, w)| **w != 0.0) {
+            out.iter_mut().enumerate().for_each(|(i, s)| *s += w * (after[(i, c)] - before[(i, c)]));
+        }
+        Some(out)
+    }
+
+    /// Adds the net of a fold, by day.
+    fn daily(
+        &self,
+        prepared: &Prepared,
+        tape: &CoinTape,
+        scene: &Scene<'_>,
+        scores: &[f64],
+        sums: &mut [f64],
+    ) {
+        let scores = Mat::from_fn(scores.len(), 1, |i, _| scores[i]);
+        let edge = self.edges(prepared, &scores, 0, scene.from);
+        let view = tape.view(0, scene.from, scene.to, &edge, scene.sides, scene.size);
+        let mut ledger = FullLedger::default();
+        simulate(&view, &scene.policy, &mut ledger);
+        let first = self.plan.test_start.day();
+        for (i, net) in ledger.bars {
+            let day = (prepared.series.time(scene.from + i).day() - first).max(0) as usize;
+            if let Some(sum) = sums.get_mut(day) {
+                *sum += net;
+            }
+        }
+    }
+}
+
+/// One coin's fold as it was traded.
+struct Scene<'a> {
+    lane: usize,
+    policy: Policy,
+    size: f64,
+    sides: &'a [f64],
+    from: usize,
+    to: usize,
+}
+
+/// Values of a feature over rows, NaN where the bar or too much of the row is missing.
+fn column(prepared: &Prepared, feature: usize, from: usize, to: usize) -> Vec<f64> {
+    let value = |i: usize| if prepared.usable[i] { prepared.design[(i, feature)] } else { f64::NAN };
+    (from..to).map(value).collect()
+}
