@@ -6,11 +6,17 @@
 //! dark setting and fits a phone. Text from outside is escaped in one place (`text`); a content
 //! security policy with the script's hash is the second wall.
 
+mod bank;
 mod charts;
 mod data;
+mod drift;
+mod promotions;
+mod regimes;
 mod roster;
 mod sections;
+mod sharing;
 mod text;
+mod variants;
 
 pub use data::*;
 
@@ -32,8 +38,13 @@ const SECTIONS: &[Section] = &[
     ("skipped", "Skipped and failed", sections::skipped),
     ("costs", "Costs", sections::costs),
     ("cross-section", "Cross-sectional skill", sections::cross_section),
-    ("lift", "What sharing is worth", sections::lift),
+    ("variants", "Skill or luck", variants::variants),
+    ("sharing", "What sharing is worth", sharing::sharing),
     ("encoder", "Shared encoder", sections::encoder),
+    ("feature-bank", "Feature bank", bank::bank),
+    ("regimes", "Regimes", regimes::regimes),
+    ("drift", "Drift", drift::drift),
+    ("promotions", "Champions over time", promotions::promotions),
     ("folds", "Walk-forward folds", sections::folds),
     ("timings", "Time spent", sections::timings),
 ];

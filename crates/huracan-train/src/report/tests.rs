@@ -58,28 +58,16 @@ fn sample(coins: usize, good: usize) -> ReportData {
                 reason("sharpe", format!("{:.2}", net / 12.0), "> 0.5", net > 6.0),
                 reason("benjamini_hochberg_p", format!("{:.3}", x[1].abs()), "≤ 0.10", ok),
                 reason("hit_rate", format!("{:.3}", 0.48 + 0.06 * x[2]), "> 0.45", true),
+                reason("sample_size", "212.000".into(), "> 100.000", true),
+                reason("max_drawdown_pct", format!("{:.3}", 4.0 + 9.0 * x[3].abs()), "< 20.000", true),
+                reason("universe_above_placebos", "1.000".into(), ">= 1.000", true),
+                reason("oos_days", "150.000".into(), ">= 85.000", true),
+                reason("spread_bps", format!("{:.3}", 0.5 + 9.0 * x[4] * x[4]), "<= 25.000", true),
+                reason("stale_bars", "1.000".into(), "<= 3.000", true),
+                reason("drift", "0.412".into(), "< 1.000", true),
+                reason("canaries", "1.000".into(), ">= 1.000", true),
             ],
             equity,
-        }
-    };
-    let lift = |i: usize| {
-        let x = noise(500 + i as u64, 2);
-        let mean = 9.0 * x[0] * x[0] * x[0] + 0.6;
-        let half = 6.0 + 4.0 * x[1].abs();
-        let (low, high) = (mean - half, mean + half);
-        let verdict = if low > 0.0 {
-            "helped"
-        } else if high < 0.0 {
-            "hurt"
-        } else {
-            "undecided"
-        };
-        Lift {
-            symbol: format!("SYN{i:03}USDT.P"),
-            mean_bps: mean,
-            low_bps: low,
-            high_bps: high,
-            verdict: verdict.into(),
         }
     };
     let net = walk(4242, 150, 0.05, 0.35);
@@ -107,7 +95,15 @@ fn sample(coins: usize, good: usize) -> ReportData {
             coins: coins + 31,
             skipped: 29,
             facts: facts.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-            canaries: Some(("0 of 20 noise coins trade_ok, 9 of 10 planted coins found".into(), true)),
+            canaries: Some(Canaries {
+                noise: 20,
+                noise_trade_ok: 0,
+                planted: 10,
+                planted_found: 9,
+                planted_needed: 7,
+                passed: true,
+                detail: String::new(),
+            }),
         },
         roster: (0..coins).map(row).collect(),
         skip_reasons: [
@@ -144,7 +140,17 @@ fn sample(coins: usize, good: usize) -> ReportData {
             sharpe_ci_90: Some([0.7, 5.1]),
         }),
         encoder: Some(EncoderSummary {
-            kind: "pca".into(),
+            kind: "autoencoder".into(),
+            training_loss: (0..24)
+                .map(|k| {
+                    let fall = (-f64::from(k) / 5.0).exp();
+                    EpochLoss {
+                        train: Some(0.21 + 0.25 * fall - 0.0008 * f64::from(k)),
+                        holdout: Some(0.235 + 0.24 * fall + 0.0004 * f64::from(k)),
+                    }
+                })
+                .collect(),
+            kept_epoch: Some(18),
             encoder_id: "3f09c2d1a77be210".into(),
             explained_variance_ratio: ratios,
             top_loadings: (1..=6)
@@ -158,7 +164,12 @@ fn sample(coins: usize, good: usize) -> ReportData {
                 })
                 .collect(),
         }),
-        lift: (0..coins).map(lift).collect(),
+        sharing: sample_sharing(coins),
+        variants: Some(sample_variants()),
+        feature_bank: sample_bank(coins),
+        regimes: Some(sample_regimes()),
+        drift: Some(sample_drift(coins, "coins")),
+        champion_events: sample_events(coins),
         cross_section: [("pooled", 0.03), ("tailored", 0.025), ("own only", 0.012)]
             .iter()
             .flat_map(|(head, ic)| {
@@ -196,6 +207,200 @@ fn sample(coins: usize, good: usize) -> ReportData {
     }
 }
 
+/// Six comparisons; most coins undecided, as on real ones.
+fn sample_sharing(coins: usize) -> Vec<Sharing> {
+    let pairs = [
+        ("pca", "none", 0.1),
+        ("rrr", "none", 1.1),
+        ("autoencoder", "none", -0.7),
+        ("shared PCA", "own PCA", 0.8),
+        ("pooled prior", "none", 2.2),
+        ("trees", "ridge", -0.2),
+    ];
+    let one = |(k, (with, without, shift)): (usize, &(&str, &str, f64))| {
+        let lift = |i: usize| {
+            let x = noise(500 + (1000 * k + i) as u64, 2);
+            let mean = 11.0 * x[0] * x[0] * x[0] + shift;
+            let half = 6.0 + 4.0 * x[1].abs();
+            let (low, high) = (mean - half, mean + half);
+            let verdict = match (low > 0.0, high < 0.0) {
+                (true, _) => "helped",
+                (_, true) => "hurt",
+                _ => "undecided",
+            };
+            Lift {
+                symbol: format!("SYN{i:03}USDT.P"),
+                mean_bps: mean,
+                low_bps: low,
+                high_bps: high,
+                verdict: verdict.into(),
+            }
+        };
+        let lifts: Vec<Lift> = (0..coins).map(lift).collect();
+        let of = |verdict: &str| lifts.iter().filter(|l| l.verdict == verdict).count();
+        Sharing {
+            with: (*with).into(),
+            without: (*without).into(),
+            helped: of("helped"),
+            hurt: of("hurt"),
+            undecided: of("undecided"),
+            mean_bps: Some(*shift),
+            interval_bps: Some([shift - 0.9, shift + 0.8]),
+            coins: lifts,
+        }
+    };
+    pairs.iter().enumerate().map(one).collect()
+}
+
+fn sample_variants() -> Variants {
+    let rows = ["ridge", "trees"].iter().enumerate().flat_map(|(h, head)| {
+        ["none", "pca", "rrr", "autoencoder"].iter().enumerate().map(move |(e, encoder)| {
+            let x = noise(70 + (4 * h + e) as u64, 3);
+            Variant {
+                head: (*head).into(),
+                encoder: (*encoder).into(),
+                validation_ic: Some(0.03 + 0.02 * x[0]),
+                validation_net_bps: Some(3.0 + 4.0 * x[1]),
+                test_net_bps: Some(1.0 + 5.0 * x[2]),
+                tried: 24,
+                chosen: (h, e) == (0, 2),
+            }
+        })
+    });
+    Variants {
+        rows: rows.collect(),
+        tried: 192,
+        tried_ever: Some(5_760),
+        deflated_sharpe: Some(0.71),
+        overfitting_probability: Some(0.34),
+    }
+}
+
+fn sample_bank(coins: usize) -> Vec<BankFeature> {
+    let family = ["ret", "ema_gap", "vol_yz", "volume_z", "amihud", "market_ret", "beta_btc", "range_pos"];
+    let feature = |k: usize| {
+        let x = noise(300 + k as u64, 3);
+        let delta = 1.6 * x[0] * x[0] * x[0] + 0.2;
+        let helped = ((0.5 + 0.3 * delta).clamp(0.0, 1.0) * 0.6 * coins as f64) as usize;
+        let hurt = (0.1 * x[1].abs() * coins as f64) as usize;
+        BankFeature {
+            name: format!("{}_{}", family[k % 8], [4, 12, 24, 72, 168][k / 8 % 5]),
+            delta_net_bps: Some(delta),
+            delta_error_bps: Some(0.1 + 0.2 * x[2].abs()),
+            helped,
+            hurt,
+            neither: coins.saturating_sub(helped + hurt),
+            weight_share: Some(0.01 * x[1].abs()),
+            coins_using: helped,
+            shared: delta > 0.6,
+        }
+    };
+    (0..40).map(feature).collect()
+}
+
+fn sample_regimes() -> Regimes {
+    let tags = [
+        ("trend", 0.27, 9_200, 6.1, 1.4, 0.53),
+        ("range", 0.52, 18_400, -1.8, -0.5, 0.49),
+        ("panic", 0.05, 2_100, 11.3, 0.9, 0.51),
+        ("illiquid", 0.09, 1_700, -8.4, -1.6, 0.46),
+        ("unknown", 0.07, 400, -0.4, -0.1, 0.50),
+    ];
+    let experts = ["head with codes", "head without codes", "pooled head", "no position"];
+    let weights = |(k, (tag, _, trades, ..)): (usize, &(&str, f64, usize, f64, f64, f64))| {
+        let x: Vec<f64> = noise(40 + k as u64, 4).iter().map(|v| 1.2 + v).collect();
+        let sum: f64 = x.iter().sum();
+        MetaWeights { tag: (*tag).into(), weights: x.iter().map(|v| v / sum).collect(), trades: *trades }
+    };
+    Regimes {
+        tags: tags
+            .iter()
+            .map(|(tag, share, trades, net, sharpe, hit)| RegimeResult {
+                tag: (*tag).into(),
+                time_share: Some(*share),
+                trades: *trades,
+                net_per_trade_bps: Some(*net),
+                sharpe: Some(*sharpe),
+                hit_rate: Some(*hit),
+            })
+            .collect(),
+        meta: Some(MetaLearner {
+            experts: experts.map(String::from).to_vec(),
+            weights: tags.iter().enumerate().map(weights).collect(),
+            gain_bps: Some(0.42),
+            interval_bps: Some([-0.31, 1.12]),
+            used: false,
+        }),
+    }
+}
+
+/// Families over coins, or over weeks when `across` says so.
+fn sample_drift(columns: usize, across: &str) -> Drift {
+    let families = [
+        "returns",
+        "trend",
+        "volatility",
+        "volume",
+        "spread",
+        "market",
+        "cross-section",
+        "calendar",
+        "range",
+        "correlation",
+        "skew",
+        "liquidity",
+    ];
+    let row = |(k, name): (usize, &&str)| DriftRow {
+        name: (*name).into(),
+        ratios: noise(800 + k as u64, columns)
+            .iter()
+            .enumerate()
+            .map(|(c, x)| {
+                let wild = if c % 37 == 5 { 2.2 } else { 0.0 };
+                (x.abs() < 0.99)
+                    .then_some((0.5 + 0.48 * x) + wild * x.abs() + if k == 2 { 0.15 } else { 0.0 })
+            })
+            .collect(),
+    };
+    Drift {
+        action: "warn".into(),
+        reason: "12 % of the heavy features breach, but the rank IC of the last 14 days is positive".into(),
+        across: across.into(),
+        columns: (0..columns)
+            .map(|c| if across == "weeks" { format!("{} May", c + 1) } else { format!("SYN{c:03}USDT.P") })
+            .collect(),
+        rows: families.iter().enumerate().map(row).collect(),
+        heavy_breached_share: Some(0.12),
+        recent_ic: Some(0.0134),
+        reconstruction_ratio: Some(0.71),
+    }
+}
+
+/// Thirty nights: a new model for most coins, now and then something else.
+fn sample_events(coins: usize) -> Vec<ChampionEvent> {
+    let event = |night: usize, coin: usize| {
+        let x = noise((10_000 * night + coin) as u64, 2);
+        let (kind, reason) = match x[0] {
+            x if x > 0.94 => ("promote", "Δ net +0.8 points, Δ Sharpe +0.21, lower 90 % bound above 0"),
+            x if x > 0.90 => {
+                ("expire", "the champion is 31 days old and no candidate is significantly worse")
+            }
+            x if x > 0.88 => ("rollback", "drawdown since promotion beyond what was seen in training"),
+            x if x > 0.4 => ("reject", "Δ net +0.1 points is below the +0.5 asked"),
+            x if x > 0.3 => ("engine_update", "first model of this coin on encoder 3f09c2d1a77be210"),
+            _ => return None,
+        };
+        Some(ChampionEvent {
+            at_ms: FIRST_DAY + (120 + night as i64) * 86_400_000 + 7_200_000,
+            symbol: format!("SYN{coin:03}USDT.P"),
+            event: kind.into(),
+            reason: reason.into(),
+            decided_by: "engine".into(),
+        })
+    };
+    (0..30).flat_map(|night| (0..coins).filter_map(move |coin| event(night, coin))).collect()
+}
+
 fn count_of(page: &str, needle: &str) -> usize {
     page.matches(needle).count()
 }
@@ -208,7 +413,10 @@ fn every_section_is_there_full_or_empty() {
             assert!(page.contains(&format!("<section id='{anchor}'>\n<h2>{title}</h2>")), "{anchor}");
             assert!(page.contains(&format!("<a href='#{anchor}'>")), "{anchor}");
         }
-        for element in ["section", "table", "svg", "div", "dl", "figure", "p", "tr", "td", "span"] {
+        for element in [
+            "section", "table", "thead", "tbody", "tfoot", "svg", "div", "dl", "figure", "p", "tr", "td",
+            "th", "span", "details", "summary", "i", "b", "h3", "g", "caption",
+        ] {
             let open = count_of(&page, &format!("<{element}>")) + count_of(&page, &format!("<{element} "));
             assert_eq!(open, count_of(&page, &format!("</{element}>")), "<{element}> is not closed");
         }
@@ -235,8 +443,13 @@ fn no_survivor_is_called_a_result_and_a_survivor_is_not() {
 #[test]
 fn failed_canaries_are_shouted() {
     let mut data = sample(3, 0);
-    data.run.canaries = Some(("2 noise coins trade_ok".into(), false));
-    assert!(render(&data).contains("Do not trust this run"));
+    let canaries = data.run.canaries.as_mut().unwrap();
+    (canaries.noise_trade_ok, canaries.passed) = (2, false);
+    let page = render(&data);
+    assert!(page.contains("2 of 20 noise coins trade_ok") && page.contains("Do not trust this run"));
+    assert!(page.contains("▼ Failed: do not trust this run."));
+    data.run.canaries = None;
+    assert!(render(&data).contains("No canaries ran"));
 }
 
 #[test]
@@ -274,7 +487,23 @@ fn missing_figures_are_dashes_and_broken_curves_do_not_break_the_page() {
     data.roster[1].equity.first_day_ms = i64::MAX;
     data.roster[2].total_cost_bps = f64::NAN;
     data.universe.as_mut().unwrap().net.pct[3] = f64::INFINITY;
-    data.lift[0].high_bps = f64::NAN;
+    let sharing = &mut data.sharing[0];
+    sharing.coins[0].high_bps = f64::NAN;
+    sharing.coins[1].mean_bps = f64::INFINITY;
+    sharing.mean_bps = Some(f64::NAN);
+    let variants = data.variants.as_mut().unwrap();
+    (variants.deflated_sharpe, variants.overfitting_probability) = (Some(f64::NAN), None);
+    variants.rows[0].test_net_bps = Some(f64::NEG_INFINITY);
+    data.feature_bank[0].delta_net_bps = Some(f64::NAN);
+    let regimes = data.regimes.as_mut().unwrap();
+    regimes.tags[0].time_share = Some(f64::NAN);
+    regimes.meta.as_mut().unwrap().weights[0].weights = vec![f64::NAN];
+    let drift = data.drift.as_mut().unwrap();
+    drift.rows[0].ratios = vec![Some(f64::NAN), None, Some(f64::INFINITY)];
+    drift.rows[1].ratios.clear();
+    data.champion_events[0].at_ms = i64::MAX;
+    data.champion_events[1].at_ms = i64::MIN;
+    data.encoder.as_mut().unwrap().training_loss[2].train = Some(f64::NAN);
     let page = render(&data);
     assert!(page.contains("<td class='n' data-v=''>–</td>"));
     assert!(!page.contains("NaN") && !page.contains("inf "), "a number without a form");
@@ -285,7 +514,7 @@ fn the_page_loads_nothing_and_is_small() {
     let data = sample(400, 3);
     let page = render(&data);
     assert_eq!(page, render(&data));
-    assert!(page.len() < 3_000_000, "{} bytes", page.len());
+    assert!(page.len() < 1_500_000, "{} bytes", page.len());
     for outside in ["http://", "https://", "src=", "@import", "url("] {
         let svg_name = count_of(&page, "http://www.w3.org/2000/svg");
         let found = count_of(&page, outside) - if outside == "http://" { svg_name } else { 0 };
@@ -294,4 +523,14 @@ fn the_page_loads_nothing_and_is_small() {
     let hash = base64(&Sha256::digest(SCRIPT.as_bytes()));
     assert!(page.contains(&format!("script-src 'sha256-{hash}'")));
     assert!(page.contains(&format!("<script>{SCRIPT}</script>")));
+}
+
+#[test]
+fn zz_write() {
+    std::fs::write("/tmp/r_full.html", render(&sample(400, 3))).unwrap();
+    let mut weeks = sample(12, 0);
+    weeks.drift = Some(sample_drift(12, "weeks"));
+    weeks.feature_bank.iter_mut().for_each(|f| f.delta_net_bps = None);
+    std::fs::write("/tmp/r_small.html", render(&weeks)).unwrap();
+    std::fs::write("/tmp/r_empty.html", render(&ReportData::default())).unwrap();
 }
