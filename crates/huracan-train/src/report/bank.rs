@@ -24,12 +24,14 @@ pub(super) fn bank(data: &ReportData) -> String {
     let shared = features.iter().filter(|f| f.shared).count();
     let total = features.len();
     features.truncate(SHOWN);
-    let opening = format!("{} features, {} of them shared; the first {}.", total, shared, features.len());
+    let opening =
+        format!("{} features, {} of them shared; the first {} are shown.", total, shared, features.len());
     if measured { by_permutation(&opening, &features) } else { by_weight(&opening, &features) }
 }
 
-fn mark(feature: &BankFeature) -> String {
-    if feature.shared { "<b class='chip good'>shared</b>".to_owned() } else { String::new() }
+fn name(feature: &BankFeature) -> String {
+    let shared = if feature.shared { " <b class='chip good'>shared</b>" } else { "" };
+    format!("{}{shared}", esc(&feature.name))
 }
 
 fn by_permutation(opening: &str, features: &[&BankFeature]) -> String {
@@ -38,14 +40,13 @@ fn by_permutation(opening: &str, features: &[&BankFeature]) -> String {
         let error = f.delta_error_bps.filter(|e| e.is_finite());
         let spread = error.map_or(String::new(), |e| format!(" <small>± {}</small>", number(e, 2)));
         vec![
-            esc(&f.name),
+            name(f),
             format!("{}{spread}", signed(f.delta_net_bps, 2)),
             axis.bar(f.delta_net_bps),
             count(f.helped as u64),
             count(f.hurt as u64),
             count(f.neither as u64),
             stacked_bar(&["up", "muted", "down"], &[f.helped as f64, f.neither as f64, f.hurt as f64]),
-            mark(f),
         ]
     };
     let rows: Vec<_> = features.iter().map(row).collect();
@@ -61,7 +62,6 @@ fn by_permutation(opening: &str, features: &[&BankFeature]) -> String {
             ("hurt", "n"),
             ("neither", "n"),
             ("", "wide"),
-            ("", ""),
         ],
         &rows,
     )
@@ -71,11 +71,10 @@ fn by_weight(opening: &str, features: &[&BankFeature]) -> String {
     let most = features.iter().filter_map(|f| f.weight_share).fold(1e-12, f64::max);
     let row = |f: &&BankFeature| {
         vec![
-            esc(&f.name),
+            name(f),
             number(f.weight_share.map(|w| 100.0 * w), 2),
             bar(f.weight_share.unwrap_or(0.0) / most, "net"),
             count(f.coins_using as u64),
-            mark(f),
         ]
     };
     let rows: Vec<_> = features.iter().map(row).collect();
@@ -83,7 +82,7 @@ fn by_weight(opening: &str, features: &[&BankFeature]) -> String {
         "{opening} What a single feature is worth after costs was not measured; shown is its share of the \
          heads' squared weights."
     )) + &table(
-        &[("feature", ""), ("weight %", "n"), ("", "wide"), ("coins above an even share", "n"), ("", "")],
+        &[("feature", ""), ("weight %", "n"), ("", "wide"), ("coins above an even share", "n")],
         &rows,
     )
 }

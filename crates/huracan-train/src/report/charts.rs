@@ -385,18 +385,25 @@ pub(super) fn gauge(gauge: &Gauge<'_>) -> String {
         let ((x, y), (u, v)) = (at(from, 50.0), at(end, 50.0));
         let _ = write!(marks, "<path class='zone {class}' d='M{x:.1} {y:.1}A50 50 0 0 1 {u:.1} {v:.1}'/>");
         if end < 1.0 {
-            let (x, y) = at(end, 36.0);
-            let _ = write!(marks, "<text x='{x:.1}' y='{y:.1}'>{end}</text>");
+            let (x, y) = at(end, 60.0);
+            let anchor = if x < 50.0 {
+                "end"
+            } else if x > 70.0 {
+                "start"
+            } else {
+                "middle"
+            };
+            let _ = write!(marks, "<text x='{x:.1}' y='{y:.1}' text-anchor='{anchor}'>{end}</text>");
         }
         from = end;
     }
     let value = gauge.value.filter(|v| v.is_finite()).map(|v| v.clamp(0.0, 1.0));
     if let Some(value) = value {
-        let ((x, y), (u, v)) = (at(value, 57.0), at(value, 28.0));
+        let ((x, y), (u, v)) = (at(value, 56.0), at(value, 34.0));
         let _ = write!(marks, "<path class='needle' d='M{u:.1} {v:.1}L{x:.1} {y:.1}'/>");
     }
     format!(
-        "<svg class='gauge' viewBox='0 0 120 62' role='img'><title>{}: {}, on a scale from 0 to \
+        "<svg class='gauge' viewBox='-14 -12 148 74' role='img'><title>{}: {}, on a scale from 0 to \
          1</title>{marks}</svg>",
         esc(gauge.name),
         value.map_or("not known".to_owned(), |v| number(v, 2))

@@ -35,8 +35,8 @@ pub struct ReportData {
     pub regimes: Option<Regimes>,
     /// Present against training distributions.
     pub drift: Option<Drift>,
-    /// What happened to champions, in any order.
-    pub champion_events: Vec<ChampionEvent>,
+    /// What happened to champions, in any order; `None` where their history was not read.
+    pub champion_events: Option<Vec<ChampionEvent>>,
     /// Walk-forward folds.
     pub folds: Vec<Fold>,
     /// Where the time went.
@@ -258,7 +258,7 @@ pub struct Sharing {
     pub undecided: usize,
     /// Mean daily difference over all coins.
     pub mean_bps: Option<f64>,
-    /// Interval around `mean_bps`.
+    /// 90 % interval of `mean_bps`.
     pub interval_bps: Option<[f64; 2]>,
     /// The coins one by one, in any order; those that never differed may be left out.
     pub coins: Vec<Lift>,
@@ -271,7 +271,7 @@ pub struct Lift {
     pub symbol: String,
     /// Mean daily net difference.
     pub mean_bps: f64,
-    /// Interval around it.
+    /// 90 % interval of it.
     pub low_bps: f64,
     /// See `low_bps`.
     pub high_bps: f64,
@@ -387,7 +387,7 @@ pub struct MetaLearner {
     pub weights: Vec<MetaWeights>,
     /// Mean daily net of the mixture minus what is deployed.
     pub gain_bps: Option<f64>,
-    /// Interval around `gain_bps`.
+    /// 90 % interval of `gain_bps`.
     pub interval_bps: Option<[f64; 2]>,
     /// Whether the mixture is used.
     pub used: bool,

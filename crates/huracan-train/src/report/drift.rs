@@ -123,8 +123,10 @@ fn map(drift: &Drift) -> String {
     let numbered = columns.len() <= NUMBERED;
     let _ = write!(
         out,
-        "<div class='scroll'><table class='heat{}'><caption class='hidden'>Drift by row and {across}</caption>",
-        if numbered { " numbered" } else { "" }
+        "<div class='scroll'><table class='heat{}'><caption class='hidden'>Drift by row and {across}</caption><colgroup><col class='name'>\
+         <col span='{}'><col class='count'></colgroup>",
+        if numbered { " numbered" } else { "" },
+        columns.len()
     );
     if numbered {
         out.push_str("<thead><tr><th scope='col'></th>");
@@ -147,7 +149,7 @@ fn write_row(out: &mut String, row: &DriftRow, drift: &Drift, columns: &[usize],
         match finite(row.ratios.get(*c).copied().flatten()) {
             None => out.push_str("<td class='none' title='not known'></td>"),
             Some(ratio) => {
-                let text = if numbered { number(ratio, 1) } else { String::new() };
+                let text = if numbered { number(ratio, 2) } else { String::new() };
                 let name = brief(&drift.columns[*c], 40);
                 let _ = write!(
                     out,
@@ -175,7 +177,7 @@ fn worst(drift: &Drift) -> String {
     }
     all.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| (a.1, a.2).cmp(&(b.1, b.2))));
     let one = |(ratio, row, column): &(f64, &str, &str)| {
-        format!("{} of {} <b>{}×</b>", brief(row, 40), brief(column, 40), number(*ratio, 1))
+        format!("{} · {} <b>{}×</b>", brief(row, 40), brief(column, 40), number(*ratio, 1))
     };
     let list: Vec<String> = all.iter().take(WRITTEN).map(one).collect();
     note(&format!("Largest: {}.", list.join(", ")))

@@ -32,10 +32,13 @@ fn kind(event: &ChampionEvent) -> (&'static str, String) {
 
 /// The timeline, then the newest events in words.
 pub(super) fn promotions(data: &ReportData) -> String {
-    if data.champion_events.is_empty() {
-        return empty("No champion was promoted, kept, rolled back or expired so far.");
+    let Some(events) = &data.champion_events else {
+        return empty("The history of champions was not read for this page.");
+    };
+    if events.is_empty() {
+        return empty("Nothing has happened to a champion so far.");
     }
-    let mut events: Vec<&ChampionEvent> = data.champion_events.iter().collect();
+    let mut events: Vec<&ChampionEvent> = events.iter().collect();
     events.sort_by(|a, b| b.at_ms.cmp(&a.at_ms).then_with(|| a.symbol.cmp(&b.symbol)));
     let mut lanes: Vec<&str> = Vec::new();
     let mut of: BTreeMap<&str, Vec<&ChampionEvent>> = BTreeMap::new();
@@ -64,9 +67,9 @@ pub(super) fn promotions(data: &ReportData) -> String {
         count(lanes.len() as u64)
     ));
     out.push_str(&legend(&events));
-    out.push_str("<div class='scroll tall'><figure class='timeline'>\n");
+    out.push_str("<div class='scroll tall'><figure class='timeline' aria-label='Events of champions by coin and time; the newest follow as text'>\n");
     let axis = span.labels();
-    let _ = write!(out, "<div class='lane head'><span></span><div class='track dates'>{axis}</div></div>\n");
+    let _ = writeln!(out, "<div class='lane head'><span></span><div class='track dates'>{axis}</div></div>");
     for symbol in &lanes {
         let list = of.get(symbol).map_or(&[][..], Vec::as_slice);
         write_lane(&mut out, symbol, list, span);

@@ -14,7 +14,7 @@ pub(super) fn empty(sentence: &str) -> String {
 
 /// What a picture shows and how to read it.
 pub(super) fn note(sentence: &str) -> String {
-    format!("<p class='note'>{sentence}</p>\n")
+    format!("<p class='note'>{}</p>\n", sentence.replace(" %", "\u{a0}%"))
 }
 
 /// A scrollable table; `columns` are heading and alignment class.
@@ -311,14 +311,17 @@ pub(super) fn encoder(data: &ReportData) -> String {
     };
     let ratios = &encoder.explained_variance_ratio;
     let total: f64 = ratios.iter().filter(|r| r.is_finite()).sum();
-    let mut out = note(&format!(
-        "<b>{}</b> <code>{}</code>, {} components that keep {} % of the variance, the first {} %.",
-        esc(&encoder.kind),
-        esc(&encoder.encoder_id),
-        ratios.len(),
-        number(100.0 * total, 1),
-        number(ratios.first().map(|r| 100.0 * r), 1)
-    ));
+    let kept = match ratios.first() {
+        None => String::new(),
+        Some(first) => format!(
+            ", {} components that keep {} % of the variance, the first {} %",
+            ratios.len(),
+            number(100.0 * total, 1),
+            number(100.0 * first, 1)
+        ),
+    };
+    let (kind, id) = (esc(&encoder.kind), esc(&encoder.encoder_id));
+    let mut out = note(&format!("<b>{kind}</b> <code>{id}</code>{kept}."));
     let column = |(k, ratio): (usize, &f64)| Column {
         label: if k == 0 || (k + 1) % 5 == 0 { (k + 1).to_string() } else { String::new() },
         layers: vec![if ratio.is_finite() { ratio.max(0.0) } else { 0.0 }],

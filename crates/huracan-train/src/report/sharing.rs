@@ -19,8 +19,8 @@ pub(super) fn sharing(data: &ReportData) -> String {
         return empty("What sharing is worth was not measured in this run.");
     }
     let mut out = note(
-        "Daily net with minus without, on the same bars and after the same costs. Verdicts stand after \
-         false-discovery control over the coins; a coin that is hurt does without.",
+        "Daily net with minus without, on the same bars and after the same costs, with 90 % intervals. \
+         Verdicts stand after false-discovery control over the coins; a coin that is hurt does without.",
     );
     out.push_str(LEGEND);
     let (axis, _) = Axis::of(data.sharing.iter().flat_map(ends_of_mean));
@@ -58,14 +58,14 @@ fn figure(mean: Option<f64>, interval: Option<[f64; 2]>) -> String {
     }
 }
 
-/// What the mean over all coins says.
+/// What the mean over all coins says; the words give way on a phone, where the mark stays.
 fn answer(s: &Sharing) -> &'static str {
     match (s.mean_bps, s.interval_bps) {
-        (None, _) => "not measured",
-        (Some(_), None) => "no interval, so no verdict",
-        (_, Some([low, _])) if low > 0.0 => "▲ helps on average",
-        (_, Some([_, high])) if high < 0.0 => "▼ hurts on average",
-        _ => "undecided on average",
+        (None, _) => "<span>not measured</span>",
+        (Some(_), None) => "<span>no interval, so no verdict</span>",
+        (_, Some([low, _])) if low > 0.0 => "▲ <span>helps on average</span>",
+        (_, Some([_, high])) if high < 0.0 => "▼ <span>hurts on average</span>",
+        _ => "<span>undecided on average</span>",
     }
 }
 
@@ -76,10 +76,10 @@ fn write_card(out: &mut String, s: &Sharing, axis: Axis) {
         (Some(mean), Some([low, high])) => axis.diamond([low, mean, high]),
         _ => String::new(),
     };
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<div class='card'><h3>{}</h3><p class='big'>{} <small>bps a day</small></p>{picture}{}<p>of {}: \
-         <b>{}</b> helped, <b>{}</b> hurt, <b>{}</b> undecided</p><p class='quiet'>{}</p></div>\n",
+         <b>{}</b> helped, <b>{}</b> hurt, <b>{}</b> undecided</p><p class='quiet'>{}</p></div>",
         name(s),
         figure(s.mean_bps, s.interval_bps),
         stacked_bar(&["up", "muted", "down"], &counts),
@@ -94,9 +94,9 @@ fn write_card(out: &mut String, s: &Sharing, axis: Axis) {
 /// Colour and word of a verdict; what is not known counts as undecided.
 fn verdict(lift: &Lift) -> (&'static str, &'static str) {
     match lift.verdict.as_str() {
-        "helped" => ("up", "▲ helped"),
-        "hurt" => ("down", "▼ hurt"),
-        _ => ("muted", "undecided"),
+        "helped" => ("up", "▲ <span>helped</span>"),
+        "hurt" => ("down", "▼ <span>hurt</span>"),
+        _ => ("muted", "<span>undecided</span>"),
     }
 }
 
@@ -117,23 +117,23 @@ fn forest(s: &Sharing) -> String {
         let label = format!("All {} coins with intervals, most helped first: {}", coins.len(), s.with);
         out.push_str(&caterpillar(&label, &all));
     }
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<div class='scroll tall'><table class='forest'><caption>Mean and interval by coin, bps a day, \
          most helped first{}</caption><thead><tr><th scope='col'>coin</th><th scope='col' \
          class='picture'><div class='ticks' aria-hidden='true'>{}</div></th><th scope='col' \
-         class='n'>mean</th><th scope='col' class='n ends'>interval</th><th scope='col'>verdict</th>\
-         </tr></thead><tbody>\n",
+         class='n'>mean</th><th scope='col' class='n ends'>interval</th><th scope='col'><span>verdict</span></th>\
+         </tr></thead><tbody>",
         if beyond { "; what reaches the edge of the picture lies beyond it" } else { "" },
         axis.labels()
     );
     named.iter().for_each(|l| write_coin(&mut out, l, axis));
     if let (Some(first), Some(end)) = (middle.first(), middle.last()) {
         let of = |class: &str| middle.iter().filter(|l| verdict(l).0 == class).count();
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<tr class='rest'><td colspan='5'>{} further coins between {} and {}: {} helped, {} hurt, {} \
-             undecided</td></tr>\n",
+             undecided</td></tr>",
             middle.len(),
             signed(end.mean_bps, 1),
             signed(first.mean_bps, 1),

@@ -62,9 +62,9 @@ fn write_gauges(out: &mut String, variants: &Variants) {
 }
 
 fn write_card(out: &mut String, g: &Gauge<'_>, words: &str) {
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<div class='card'><h3>{}</h3>{}<p class='big'>{}</p><p class='quiet'>{words}</p></div>\n",
+        "<div class='card'><h3>{}</h3>{}<p class='big'>{}</p><p class='quiet'>{words}</p></div>",
         g.name,
         gauge(g),
         number(g.value, 2)
@@ -131,16 +131,16 @@ fn tried(variants: &Variants) -> String {
     let nets = |v: &&Variant| [v.validation_net_bps, v.test_net_bps].into_iter().flatten();
     let (axis, _) = Axis::of(rows.iter().flat_map(nets));
     let row = |v: &&Variant| {
+        let chosen = if v.chosen { " <b class='chip good'>chosen</b>" } else { "" };
         vec![
             esc(&v.head),
-            esc(&v.encoder),
-            count(v.tried as u64),
-            signed(v.validation_ic, 4),
+            format!("{}{chosen}", esc(&v.encoder)),
             signed(v.validation_net_bps, 1),
             axis.bar(v.validation_net_bps),
             signed(v.test_net_bps, 1),
             axis.bar(v.test_net_bps),
-            if v.chosen { "<b class='chip good'>chosen</b>".to_owned() } else { String::new() },
+            signed(v.validation_ic, 4),
+            count(v.tried as u64),
         ]
     };
     let cells: Vec<_> = rows.iter().map(row).collect();
@@ -148,13 +148,12 @@ fn tried(variants: &Variants) -> String {
         &[
             ("head", ""),
             ("encoder", ""),
-            ("variants", "n"),
+            ("validation", "n"),
+            ("bps a day", "bars"),
+            ("out of sample", "n"),
+            ("bps a day", "bars"),
             ("validation IC", "n"),
-            ("validation bps a day", "n"),
-            ("", "bars"),
-            ("out of sample bps a day", "n"),
-            ("", "bars"),
-            ("", ""),
+            ("variants", "n"),
         ],
         &cells,
     ));
