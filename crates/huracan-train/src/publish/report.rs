@@ -3,10 +3,11 @@
 use crate::engine::Outcome;
 use crate::engine::verdicts::CoinVerdict;
 use crate::report::{
-    ComponentLoadings, CrossSectionIc, Curve, EncoderSummary, FailedCoin, Fold, GateReason, Lift, RankBand,
-    ReportData, RosterRow, RunHeader, SkipCount, StageTiming, Universe,
+    BankFeature, ComponentLoadings, CrossSectionIc, Curve, EncoderSummary, FailedCoin, Fold, GateReason,
+    Lift, RankBand, ReportData, RosterRow, RunHeader, Sharing, SkipCount, StageTiming, Universe,
 };
 use crate::settings::Settings;
+use huracan_core::bank::{CoinImportance, aggregate, importances, shared_features};
 use huracan_core::stats::bootstrap::{percentile_interval, stationary_sharpes};
 use huracan_core::stats::sharpe::annualised_sharpe;
 use huracan_core::words::UtcMs;
@@ -68,10 +69,12 @@ pub fn report_data(
         universe: Some(universe(outcome)),
         rank_band: Some(rank_band(settings, outcome)),
         encoder: encoder.map(encoder_summary),
-        lift: lift(outcome),
+        sharing: sharing(outcome, encoder).into_iter().collect(),
         cross_section: cross_section(settings, outcome),
+        feature_bank: feature_bank(outcome),
         folds: folds(outcome),
         timings: facts.timings.clone(),
+        ..ReportData::default()
     }
 }
 
@@ -222,10 +225,14 @@ fn encoder_summary(encoder: &EncoderFile) -> EncoderSummary {
             .enumerate()
             .map(|(k, row)| ComponentLoadings { component: k + 1, loadings: loadings(row) })
             .collect(),
+        ..EncoderSummary::default()
     }
 }
 
-fn lift(outcome: &Outcome) -> Vec<Lift> {
+/// The shared encoder against none; nothing where no coin was judged. The mean over coins has no
+/// interval: coins share their days.
+fn sharing(outcome: &Outcome, encoder: Option<&EncoderFile>) -> Option<Sharing> {
+    let coins = &outcome.verdicts.coins;
     let one = |v: &CoinVerdict| {
         let [low_bps, high_bps] = v.encoder_gain.interval_bps?;
         Some(Lift {
@@ -236,7 +243,37 @@ fn lift(outcome: &Outcome) -> Vec<Lift> {
             verdict: v.encoder_gain.verdict.code().to_owned(),
         })
     };
-    outcome.verdicts.coins.iter().filter_map(one).collect()
+    let (helped, hurt, undecided) = sharing_counts(coins);
+    let sum: f64 = coins.iter().map(|v| v.encoder_gain.mean_bps).sum();
+    (!coins.is_empty()).then(|| Sharing {
+        with: encoder.map_or("shared encoder", |e| &e.card.meaning.encoder_type).to_owned(),
+        without: "none".to_owned(),
+        helped,
+        hurt,
+        undecided,
+        mean_bps: Some(sum / coins.len() as f64),
+        interval_bps: None,
+        coins: coins.iter().filter_map(one).collect(),
+    })
+}
+
+/// Features by their share of the heads' weights; what one is worth after costs is not measured.
+fn feature_bank(outcome: &Outcome) -> Vec<BankFeature> {
+    let coin = |v: &CoinVerdict| CoinImportance {
+        symbol: outcome.survey.coins[v.index].symbol.to_string(),
+        importance: importances(&outcome.feature_names, &v.head.weights),
+    };
+    let coins: Vec<_> = outcome.verdicts.coins.iter().map(coin).collect();
+    let known = aggregate(&coins);
+    let shared = shared_features(&known, coins.len());
+    let feature = |(name, entry): (&String, &huracan_core::bank::FeatureEntry)| BankFeature {
+        name: name.clone(),
+        weight_share: Some(entry.avg_importance),
+        coins_using: entry.symbols_using.len(),
+        shared: shared.contains(name),
+        ..BankFeature::default()
+    };
+    known.iter().map(feature).collect()
 }
 
 fn cross_section(settings: &Settings, outcome: &Outcome) -> Vec<CrossSectionIc> {

@@ -388,6 +388,10 @@ fn the_report_is_filled() {
     let days = outcome().verdicts.universe_daily_net_bps.len();
     assert_eq!(data.universe.as_ref().unwrap().net.pct.len(), days);
     assert!(data.roster.iter().all(|row| row.equity.pct.len() == days && !row.reasons.is_empty()));
+    let coins = outcome().verdicts.coins.len();
+    let sharing = &data.sharing[0];
+    assert_eq!(sharing.helped + sharing.hurt + sharing.undecided, coins);
+    assert_eq!(data.feature_bank.len(), outcome().feature_names.len());
     let page = crate::report::render(&data);
     assert!(page.contains(RUN_ID) && page.contains("BTCUSDT.P"));
 }

@@ -165,53 +165,177 @@ pub(super) fn thin(values: &[f64], most: usize) -> Vec<f64> {
     (0..most).map(|k| values[k * last / (most - 1)]).collect()
 }
 
+/// Loss by epoch, zero not forced in; `kept` (from 1) is marked.
+pub(super) fn epoch_chart(label: &str, lines: &[Line<'_>], kept: Option<usize>) -> String {
+    let finite = lines.iter().flat_map(|l| l.values.iter().copied()).filter(|v| v.is_finite());
+    let (low, high) = finite.fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(v), b.max(v)));
+    if low > high {
+        return String::new();
+    }
+    let air = (0.08 * (high - low)).max(1e-9);
+    let (low, high) = (low - air, high + air);
+    let (grid, labels) = grid(low, high, "");
+    let epochs = lines.iter().map(|l| l.values.len()).max().unwrap_or(0);
+    let mut marks = String::new();
+    let mut legend = String::new();
+    if let Some(kept) = kept {
+        let x = 1000.0 * (kept - 1) as f64 / (epochs.max(2) - 1) as f64;
+        let _ = write!(marks, "<path class='kept' d='M{x:.1} 0V1000'/>");
+    }
+    for line in lines {
+        let _ = write!(marks, "<path class='line {}' d='{}'/>", line.class, path(line.values, low, high));
+        let last = line.values.iter().rev().find(|v| v.is_finite()).copied();
+        let _ = write!(
+            legend,
+            "<span><i class='key {}'></i>{} <b>{}</b></span>",
+            line.class,
+            esc(line.name),
+            number(last, 4)
+        );
+    }
+    if kept.is_some() {
+        legend.push_str("<span><i class='key kept'></i>epoch kept</span>");
+    }
+    format!(
+        "<figure class='chart'><figcaption class='legend'>{legend}</figcaption>\
+         <div class='plot short' role='img' aria-label='{}'>\
+         <svg viewBox='0 0 1000 1000' preserveAspectRatio='none' aria-hidden='true'>{grid}{marks}</svg>\
+         <div class='ylabels'>{labels}</div></div>\
+         <div class='xlabels'><span>epoch 1</span><span>{epochs}</span></div></figure>",
+        esc(label)
+    )
+}
+
+/// An axis across a cell, from `low` to `high`; zero is on it.
+#[derive(Clone, Copy)]
+pub(super) struct Axis {
+    low: f64,
+    high: f64,
+}
+
+impl Axis {
+    /// Holds all but the outermost 2 % of `ends`, so that one wild interval does not flatten the
+    /// rest; true beside it when something lies beyond.
+    pub fn of(ends: impl Iterator<Item = f64>) -> (Axis, bool) {
+        let mut ends: Vec<f64> = ends.filter(|v| v.is_finite()).collect();
+        ends.sort_by(f64::total_cmp);
+        let most = ends.len().saturating_sub(1);
+        let cut = most / 100;
+        let inner = ends.get(cut..=most - cut).unwrap_or_default();
+        let (low, high) = extent(inner.iter());
+        (Axis { low, high }, ends.iter().any(|v| *v < low || *v > high))
+    }
+
+    /// Place in 0..1000, held inside.
+    pub fn place(self, value: f64) -> f64 {
+        (1000.0 * (value - self.low) / (self.high - self.low)).clamp(0.0, 1000.0)
+    }
+
+    /// Labels of round values, at percentages.
+    pub fn labels(self) -> String {
+        let ticks = ticks(self.low, self.high);
+        let digits = digits(&ticks);
+        let label = |t: &f64| {
+            format!("<span style='left:{:.2}%'>{}</span>", self.place(*t) / 10.0, signed(*t, digits))
+        };
+        ticks.iter().map(label).collect()
+    }
+
+    /// An interval with its mean and the zero line, as wide as its cell; nothing where a value is
+    /// missing.
+    pub fn interval(self, [low, mean, high]: [f64; 3], class: &str) -> String {
+        if ![low, mean, high].iter().all(|v| v.is_finite()) {
+            return String::new();
+        }
+        format!(
+            "<svg class='interval {class}' viewBox='0 0 1000 20' preserveAspectRatio='none' aria-hidden='true'>\
+             <path class='zero' d='M{0:.0} 0V20'/><path d='M{1:.0} 10H{2:.0}'/><path class='mean' \
+             d='M{3:.0} 5V15'/></svg>",
+            self.place(0.0),
+            self.place(low),
+            self.place(high),
+            self.place(mean)
+        )
+    }
+
+    /// The same as a diamond, as a pooled estimate is drawn.
+    pub fn diamond(self, [low, mean, high]: [f64; 3]) -> String {
+        if ![low, mean, high].iter().all(|v| v.is_finite()) {
+            return String::new();
+        }
+        format!(
+            "<svg class='interval' viewBox='0 0 1000 20' preserveAspectRatio='none' aria-hidden='true'>\
+             <path class='zero' d='M{0:.0} 0V20'/><path class='diamond' d='M{1:.0} 10L{3:.0} 2L{2:.0} \
+             10L{3:.0} 18Z'/></svg>",
+            self.place(0.0),
+            self.place(low),
+            self.place(high),
+            self.place(mean)
+        )
+    }
+
+    /// A bar from zero to `value`.
+    pub fn bar(self, value: Option<f64>) -> String {
+        let Some(value) = value.filter(|v| v.is_finite()) else { return String::new() };
+        let (zero, end) = (self.place(0.0) / 10.0, self.place(value) / 10.0);
+        format!(
+            "<span class='bar signed'><i class='{}' style='margin-left:{:.1}%;width:{:.1}%'></i><b \
+             style='left:{zero:.1}%'></b></span>",
+            if value >= 0.0 { "up" } else { "down" },
+            zero.min(end),
+            (end - zero).abs()
+        )
+    }
+}
+
 /// One interval of a caterpillar plot.
-pub(super) struct Interval<'a> {
-    pub name: &'a str,
+pub(super) struct Interval {
     pub low: f64,
     pub mean: f64,
     pub high: f64,
     pub class: &'static str,
 }
 
-/// Intervals side by side, in the order given.
-pub(super) fn caterpillar(label: &str, unit: &str, intervals: &[Interval<'_>]) -> String {
-    let ends = |i: &Interval<'_>| [i.low, i.high];
-    let all: Vec<f64> = intervals.iter().flat_map(ends).collect();
-    let (low, high) = extent(all.iter());
+/// Intervals side by side, in the order given; one path a class, so hundreds stay small.
+pub(super) fn caterpillar(label: &str, intervals: &[Interval]) -> String {
+    let (low, high) = extent(intervals.iter().flat_map(|i| [&i.low, &i.high]));
     let (grid, labels) = grid(low, high, "");
-    let mut marks = String::new();
     let place = |v: f64| 1000.0 * (high - v) / (high - low);
     let slot = 1000.0 / intervals.len().max(1) as f64;
-    for (k, interval) in intervals.iter().enumerate() {
-        if ![interval.low, interval.mean, interval.high].iter().all(|v| v.is_finite()) {
-            continue;
+    let mut marks = String::new();
+    for class in ["muted", "up", "down"] {
+        let (mut whiskers, mut means) = (String::new(), String::new());
+        for (k, interval) in intervals.iter().enumerate().filter(|(_, i)| i.class == class) {
+            if ![interval.low, interval.mean, interval.high].iter().all(|v| v.is_finite()) {
+                continue;
+            }
+            let x = slot * (k as f64 + 0.5);
+            let _ = write!(whiskers, "M{x:.1} {:.0}V{:.0}", place(interval.high), place(interval.low));
+            let _ = write!(means, "M{:.1} {:.0}h{:.1}", x - slot * 0.4, place(interval.mean), slot * 0.8);
         }
-        let x = slot * (k as f64 + 0.5);
-        let (top, bottom) = (place(interval.high), place(interval.low));
-        let middle = place(interval.mean);
-        let tip = format!(
-            "{} {} {unit} ({} to {})",
-            esc(interval.name),
-            signed(interval.mean, 1),
-            signed(interval.low, 1),
-            signed(interval.high, 1)
-        );
         let _ = write!(
             marks,
-            "<g class='interval {}'><title>{tip}</title><path d='M{x:.1} {top:.1}V{bottom:.1}'/>\
-             <path class='mean' d='M{:.1} {middle:.1}H{:.1}'/></g>",
-            interval.class,
-            x - slot * 0.35,
-            x + slot * 0.35
+            "<g class='interval {class}'><path d='{whiskers}'/><path class='mean' d='{means}'/></g>"
         );
     }
     format!(
         "<figure class='chart'><div class='plot' role='img' aria-label='{}'>\
-         <svg viewBox='0 0 1000 1000' preserveAspectRatio='none'>{grid}{marks}</svg>\
+         <svg viewBox='0 0 1000 1000' preserveAspectRatio='none' aria-hidden='true'>{grid}{marks}</svg>\
          <div class='ylabels'>{labels}</div></div></figure>",
         esc(label)
     )
+}
+
+/// A bar of parts that fill it; `classes` name them from the left.
+pub(super) fn stacked_bar(classes: &[&str], parts: &[f64]) -> String {
+    let usable = |v: f64| if v.is_finite() { v.max(0.0) } else { 0.0 };
+    let total = parts.iter().map(|v| usable(*v)).sum::<f64>().max(1e-12);
+    let mut out = String::from("<span class='bar parts'>");
+    for (part, class) in parts.iter().zip(classes) {
+        let _ = write!(out, "<i class='{class}' style='width:{:.1}%'></i>", 100.0 * usable(*part) / total);
+    }
+    out.push_str("</span>");
+    out
 }
 
 /// One column of a stacked histogram: its label and the height of each layer.
@@ -241,6 +365,51 @@ pub(super) fn columns(label: &str, classes: &[&str], columns: &[Column]) -> Stri
     format!("<figure class='columns' role='img' aria-label='{}'>{bars}</figure>", esc(label))
 }
 
+/// A probability on a half circle.
+pub(super) struct Gauge<'a> {
+    pub name: &'a str,
+    pub value: Option<f64>,
+    /// Upper end and class of each zone, ascending to 1.
+    pub zones: [(f64, &'static str); 3],
+}
+
+/// The gauge; without a needle where the value is not known.
+pub(super) fn gauge(gauge: &Gauge<'_>) -> String {
+    let at = |share: f64, radius: f64| {
+        let angle = std::f64::consts::PI * (1.0 - share);
+        (60.0 + radius * angle.cos(), 58.0 - radius * angle.sin())
+    };
+    let mut marks = String::new();
+    let mut from = 0.0;
+    for (end, class) in gauge.zones {
+        let ((x, y), (u, v)) = (at(from, 50.0), at(end, 50.0));
+        let _ = write!(marks, "<path class='zone {class}' d='M{x:.1} {y:.1}A50 50 0 0 1 {u:.1} {v:.1}'/>");
+        if end < 1.0 {
+            let (x, y) = at(end, 60.0);
+            let anchor = if x < 50.0 {
+                "end"
+            } else if x > 70.0 {
+                "start"
+            } else {
+                "middle"
+            };
+            let _ = write!(marks, "<text x='{x:.1}' y='{y:.1}' text-anchor='{anchor}'>{end}</text>");
+        }
+        from = end;
+    }
+    let value = gauge.value.filter(|v| v.is_finite()).map(|v| v.clamp(0.0, 1.0));
+    if let Some(value) = value {
+        let ((x, y), (u, v)) = (at(value, 56.0), at(value, 34.0));
+        let _ = write!(marks, "<path class='needle' d='M{u:.1} {v:.1}L{x:.1} {y:.1}'/>");
+    }
+    format!(
+        "<svg class='gauge' viewBox='-14 -12 148 74' role='img'><title>{}: {}, on a scale from 0 to \
+         1</title>{marks}</svg>",
+        esc(gauge.name),
+        value.map_or("not known".to_owned(), |v| number(v, 2))
+    )
+}
+
 /// A horizontal bar of `share` (0..1) of its cell.
 pub(super) fn bar(share: f64, class: &str) -> String {
     let width = if share.is_finite() { 100.0 * share.clamp(0.0, 1.0) } else { 0.0 };
@@ -268,6 +437,28 @@ mod tests {
         let d = path(&[0.0, f64::NAN, 1.0, 0.5], 0.0, 1.0);
         assert_eq!(d, "M0.0 1000.0M666.7 0.0L1000.0 500.0");
         assert!(sparkline(&[f64::NAN, 1.0]).is_empty());
+    }
+
+    #[test]
+    fn an_axis_holds_zero_and_says_what_lies_beyond() {
+        let (axis, beyond) = Axis::of([-2.0, 6.0].into_iter());
+        assert!(!beyond && axis.place(-2.0) > 0.0 && axis.place(6.0) < 1000.0);
+        assert!((250.0 - axis.place(0.0)).abs() < 30.0);
+        let wild = (0..200).map(|i| if i == 0 { 1e6 } else { f64::from(i % 7) });
+        let (axis, beyond) = Axis::of(wild);
+        assert!(beyond && axis.place(6.0) > 900.0);
+        assert_eq!(axis.place(1e6), 1000.0);
+        let (axis, beyond) = Axis::of([f64::NAN].into_iter());
+        assert!(!beyond && axis.place(0.0).is_finite());
+        assert!(axis.interval([0.0, f64::NAN, 1.0], "up").is_empty());
+    }
+
+    #[test]
+    fn parts_fill_the_bar() {
+        let bar = stacked_bar(&["up", "muted", "down"], &[1.0, f64::NAN, 3.0]);
+        assert!(bar.contains("class='up' style='width:25.0%'"), "{bar}");
+        assert!(bar.contains("class='down' style='width:75.0%'"), "{bar}");
+        assert!(!stacked_bar(&["up"], &[0.0]).contains("NaN"));
     }
 
     #[test]

@@ -23,10 +23,20 @@ pub struct ReportData {
     pub rank_band: Option<RankBand>,
     /// The shared encoder.
     pub encoder: Option<EncoderSummary>,
-    /// What sharing is worth, per coin.
-    pub lift: Vec<Lift>,
+    /// What sharing is worth: one entry a comparison, the encoder in force first.
+    pub sharing: Vec<Sharing>,
     /// Cross-sectional information coefficients.
     pub cross_section: Vec<CrossSectionIc>,
+    /// What was tried before this result, and what that says of luck.
+    pub variants: Option<Variants>,
+    /// Features over all coins, in any order.
+    pub feature_bank: Vec<BankFeature>,
+    /// Results by regime tag.
+    pub regimes: Option<Regimes>,
+    /// Present against training distributions.
+    pub drift: Option<Drift>,
+    /// What happened to champions, in any order; `None` where their history was not read.
+    pub champion_events: Option<Vec<ChampionEvent>>,
     /// Walk-forward folds.
     pub folds: Vec<Fold>,
     /// Where the time went.
@@ -58,8 +68,27 @@ pub struct RunHeader {
     pub skipped: usize,
     /// Further facts in order, name and value: label, horizon, versions, seed, identifiers.
     pub facts: Vec<(String, String)>,
-    /// What the canaries said, where they ran: a sentence and whether they passed.
-    pub canaries: Option<(String, bool)>,
+    /// What the canaries said, where they ran.
+    pub canaries: Option<Canaries>,
+}
+
+/// Coins of known truth put through the same run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Canaries {
+    /// Coins without anything to learn.
+    pub noise: usize,
+    /// Those of them that passed every gate; one is too many.
+    pub noise_trade_ok: usize,
+    /// Coins with a planted edge.
+    pub planted: usize,
+    /// Those of them that were found.
+    pub planted_found: usize,
+    /// How many have to be found.
+    pub planted_needed: usize,
+    /// The verdict.
+    pub passed: bool,
+    /// A further sentence without its full stop; may be empty.
+    pub detail: String,
 }
 
 /// One ranked coin.
@@ -190,6 +219,19 @@ pub struct EncoderSummary {
     pub explained_variance_ratio: Vec<f64>,
     /// The strongest loadings of the first components.
     pub top_loadings: Vec<ComponentLoadings>,
+    /// Loss by epoch where training goes by epochs; empty for linear kinds.
+    pub training_loss: Vec<EpochLoss>,
+    /// The epoch whose weights were kept, from 1.
+    pub kept_epoch: Option<usize>,
+}
+
+/// Loss after one epoch, in the training's own unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochLoss {
+    /// On the rows trained on.
+    pub train: Option<f64>,
+    /// On later rows.
+    pub holdout: Option<f64>,
 }
 
 /// One component's strongest loadings.
@@ -201,15 +243,35 @@ pub struct ComponentLoadings {
     pub loadings: Vec<(String, f64)>,
 }
 
-/// What the shared encoder is worth to one coin: paired out-of-sample difference with minus
-/// without.
+/// One comparison: paired out-of-sample daily net, with minus without, on the same bars and costs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sharing {
+    /// What is compared: `pca`, `rrr`, `autoencoder`, `shared PCA`, `pooled prior`, `trees`.
+    pub with: String,
+    /// Against what: `none`, `own PCA`, `ridge`.
+    pub without: String,
+    /// Coins it helped after false-discovery control.
+    pub helped: usize,
+    /// Coins it hurt.
+    pub hurt: usize,
+    /// Coins of which the data cannot tell.
+    pub undecided: usize,
+    /// Mean daily difference over all coins.
+    pub mean_bps: Option<f64>,
+    /// 90 % interval of `mean_bps`.
+    pub interval_bps: Option<[f64; 2]>,
+    /// The coins one by one, in any order; those that never differed may be left out.
+    pub coins: Vec<Lift>,
+}
+
+/// What a comparison gave one coin.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lift {
     /// The coin.
     pub symbol: String,
     /// Mean daily net difference.
     pub mean_bps: f64,
-    /// Interval around it.
+    /// 90 % interval of it.
     pub low_bps: f64,
     /// See `low_bps`.
     pub high_bps: f64,
@@ -230,6 +292,161 @@ pub struct CrossSectionIc {
     pub t_stat: Option<f64>,
     /// Days.
     pub days: usize,
+}
+
+/// What was tried before this result.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Variants {
+    /// Heads and encoders compared in inner validation.
+    pub rows: Vec<Variant>,
+    /// Variants tried in this run, policies included.
+    pub tried: usize,
+    /// Variants tried in all runs so far, this one included.
+    pub tried_ever: Option<usize>,
+    /// Deflated Sharpe ratio of the book of all coins, 0..1: the probability that its true ratio
+    /// exceeds what the best of all trials would show by luck.
+    pub deflated_sharpe: Option<f64>,
+    /// Probability of backtest overfitting, 0..1.
+    pub overfitting_probability: Option<f64>,
+}
+
+/// One head on one encoder.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Variant {
+    /// `ridge`, `logistic`, `trees`.
+    pub head: String,
+    /// `none`, `pca`, `rrr`, `autoencoder`, `own PCA`.
+    pub encoder: String,
+    /// Rank IC on validation.
+    pub validation_ic: Option<f64>,
+    /// Net on validation, bps a day and coin.
+    pub validation_net_bps: Option<f64>,
+    /// Net out of sample, bps a day and coin. The choice never saw it.
+    pub test_net_bps: Option<f64>,
+    /// Variants tried under this head and encoder: penalties, thresholds, exits.
+    pub tried: usize,
+    /// Whether validation chose it.
+    pub chosen: bool,
+}
+
+/// One feature over all coins.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BankFeature {
+    /// Its name.
+    pub name: String,
+    /// Permutation importance: mean loss of out-of-sample net a day when its column is permuted.
+    pub delta_net_bps: Option<f64>,
+    /// Standard error of `delta_net_bps`.
+    pub delta_error_bps: Option<f64>,
+    /// Coins it helps beyond their own noise.
+    pub helped: usize,
+    /// Coins it hurts.
+    pub hurt: usize,
+    /// Coins where permuting it shows nothing.
+    pub neither: usize,
+    /// Mean share of the heads' squared weights, 0..1.
+    pub weight_share: Option<f64>,
+    /// Coins that give it more than an even share.
+    pub coins_using: usize,
+    /// Whether it is among the shared features.
+    pub shared: bool,
+}
+
+/// Results by regime tag.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Regimes {
+    /// One a tag.
+    pub tags: Vec<RegimeResult>,
+    /// The mixture of experts by tag.
+    pub meta: Option<MetaLearner>,
+}
+
+/// What a regime brought, out of sample over all coins.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RegimeResult {
+    /// `trend`, `range`, `panic`, `illiquid`, `unknown`.
+    pub tag: String,
+    /// Share of coin-bars with this tag, 0..1.
+    pub time_share: Option<f64>,
+    /// Trades entered in it.
+    pub trades: usize,
+    /// Mean net of a trade.
+    pub net_per_trade_bps: Option<f64>,
+    /// Annualised Sharpe ratio of the days' net earned in it.
+    pub sharpe: Option<f64>,
+    /// Share of trades with net > 0.
+    pub hit_rate: Option<f64>,
+}
+
+/// The mixture of experts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MetaLearner {
+    /// Names of the experts, in the order of the weights.
+    pub experts: Vec<String>,
+    /// Weights by tag.
+    pub weights: Vec<MetaWeights>,
+    /// Mean daily net of the mixture minus what is deployed.
+    pub gain_bps: Option<f64>,
+    /// 90 % interval of `gain_bps`.
+    pub interval_bps: Option<[f64; 2]>,
+    /// Whether the mixture is used.
+    pub used: bool,
+}
+
+/// Weights in one regime.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MetaWeights {
+    /// The regime's tag.
+    pub tag: String,
+    /// One an expert, sum 1.
+    pub weights: Vec<f64>,
+    /// Trades behind them.
+    pub trades: usize,
+}
+
+/// Present against training distributions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Drift {
+    /// `none`, `warn`, `no_promotion`, `refit_encoder`.
+    pub action: String,
+    /// Why, in a sentence without its full stop; may be empty.
+    pub reason: String,
+    /// What the columns are: `coins` or `weeks`.
+    pub across: String,
+    /// Names of the columns; weeks from oldest to newest, coins in any order.
+    pub columns: Vec<String>,
+    /// Feature families, or the heaviest features.
+    pub rows: Vec<DriftRow>,
+    /// Share of the heavy features beyond their threshold, 0..1.
+    pub heavy_breached_share: Option<f64>,
+    /// Rank IC of the last 14 days.
+    pub recent_ic: Option<f64>,
+    /// The encoder's reconstruction error now over its training 99th percentile.
+    pub reconstruction_ratio: Option<f64>,
+}
+
+/// One row of the drift map.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DriftRow {
+    /// The family or feature.
+    pub name: String,
+    /// Population stability index over its own threshold, one a column: above 1 is a breach.
+    pub ratios: Vec<Option<f64>>,
+}
+
+/// What happened to a champion.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ChampionEvent {
+    /// When.
+    pub at_ms: i64,
+    /// To whom.
+    pub symbol: String,
+    /// `promote`, `rollback`, `reject`, `engine_update`, `expire`.
+    pub event: String,
+    /// The rule's verdict in a sentence.
+    pub reason: String,
+    /// `engine`, `mechanic`, an operator's name.
+    pub decided_by: String,
 }
 
 /// One walk-forward fold over all coins.

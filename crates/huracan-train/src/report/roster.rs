@@ -4,11 +4,13 @@ use super::charts::{sparkline, thin};
 use super::data::{ReportData, RosterRow};
 use super::sections::empty;
 use super::text::{esc, number, script_json, signed, usd};
+use huracan_core::words::UtcMs;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// Values a coin's big chart keeps at most.
-const CURVE_POINTS: usize = 400;
+const CURVE_POINTS: usize = 240;
 
 /// Heading, tooltip, alignment.
 const COLUMNS: &[(&str, &str, &str)] = &[
@@ -78,7 +80,7 @@ fn write_row(out: &mut String, index: usize, row: &RosterRow) {
     out.push_str("</td>");
     let end = row.equity.pct.iter().rev().find(|v| v.is_finite()).copied();
     let mut cell = |class: &str, value: Option<f64>, text: String| {
-        let value = value.filter(|v| v.is_finite()).map(|v| format!("{v:.6}")).unwrap_or_default();
+        let value = value.filter(|v| v.is_finite()).map(sort_key).unwrap_or_default();
         let _ = write!(out, "<td class='{class}' data-v='{value}'>{text}</td>");
     };
     cell("curve", end, sparkline(&row.equity.pct));
@@ -116,37 +118,52 @@ pub(super) fn dialog() -> &'static str {
      scope='col'></th></tr></thead><tbody id='coin-gates'></tbody></table></div></dialog>\n"
 }
 
-/// What the script needs to draw a coin.
+/// A value as the script sorts by it: four decimals are enough, and none from a thousand.
+fn sort_key(value: f64) -> String {
+    if value.abs() >= 1e3 { format!("{value:.0}") } else { format!("{}", (value * 1e4).round() / 1e4) }
+}
+
+/// What the script needs. Gates and limits are mostly the same for all coins: they are written
+/// once, and a coin names them by position.
 #[derive(Serialize)]
 struct Embedded<'a> {
+    asked: Vec<(&'a str, &'a str)>,
+    coins: Vec<EmbeddedCoin<'a>>,
+}
+
+/// One coin of it.
+#[derive(Serialize)]
+struct EmbeddedCoin<'a> {
     symbol: &'a str,
     ok: bool,
     first_ms: i64,
     last_ms: i64,
     pct: Vec<Option<f64>>,
-    gates: Vec<(&'a str, &'a str, &'a str, bool)>,
+    gates: Vec<(usize, &'a str, bool)>,
 }
 
 /// The coins as JSON that is safe inside a script element.
 pub(super) fn embedded(data: &ReportData) -> String {
-    let coin = |row: &'_ RosterRow| -> String {
-        let step = i64::from(row.equity.step_days.max(1)) * huracan_core::words::UtcMs::DAY;
-        let steps = row.equity.pct.len().saturating_sub(1) as i64;
-        let rounded = |v: &f64| v.is_finite().then(|| (v * 1e3).round() / 1e3);
-        let coin = Embedded {
-            symbol: &row.symbol,
-            ok: row.trade_ok,
-            first_ms: row.equity.first_day_ms,
-            last_ms: row.equity.first_day_ms.saturating_add(step * steps),
-            pct: thin(&row.equity.pct, CURVE_POINTS).iter().map(rounded).collect(),
-            gates: row
-                .reasons
-                .iter()
-                .map(|r| (r.gate.as_str(), r.value.as_str(), r.limit.as_str(), r.passed))
-                .collect(),
-        };
-        serde_json::to_string(&coin).unwrap_or_else(|_| "null".to_owned())
-    };
-    let coins: Vec<String> = data.roster.iter().map(coin).collect();
-    script_json(&format!("[{}]", coins.join(",\n")))
+    let reasons = data.roster.iter().flat_map(|row| &row.reasons);
+    let asked: Vec<(&str, &str)> =
+        reasons.map(|r| (r.gate.as_str(), r.limit.as_str())).collect::<BTreeSet<_>>().into_iter().collect();
+    let coin = |row| embedded_coin(row, &asked);
+    let coins = data.roster.iter().map(coin).collect();
+    let json = serde_json::to_string(&Embedded { coins, asked: asked.clone() });
+    script_json(&json.unwrap_or_else(|_| "{\"asked\":[],\"coins\":[]}".to_owned()))
+}
+
+fn embedded_coin<'a>(row: &'a RosterRow, asked: &[(&str, &str)]) -> EmbeddedCoin<'a> {
+    let step = i64::from(row.equity.step_days.max(1)) * UtcMs::DAY;
+    let steps = row.equity.pct.len().saturating_sub(1) as i64;
+    let rounded = |v: &f64| v.is_finite().then(|| (v * 1e2).round() / 1e2);
+    let place = |gate: &str, limit: &str| asked.binary_search(&(gate, limit)).unwrap_or_default();
+    EmbeddedCoin {
+        symbol: &row.symbol,
+        ok: row.trade_ok,
+        first_ms: row.equity.first_day_ms,
+        last_ms: row.equity.first_day_ms.saturating_add(step.saturating_mul(steps)),
+        pct: thin(&row.equity.pct, CURVE_POINTS).iter().map(rounded).collect(),
+        gates: row.reasons.iter().map(|r| (place(&r.gate, &r.limit), r.value.as_str(), r.passed)).collect(),
+    }
 }

@@ -4,7 +4,7 @@
   const byId = (id) => document.getElementById(id);
   const table = byId("roster-table");
   if (!table) return;
-  const coins = JSON.parse(byId("coins").textContent);
+  const { asked, coins } = JSON.parse(byId("coins").textContent);
   const body = table.tBodies[0];
   const rows = Array.from(body.rows);
   const visible = () => Array.from(body.rows).filter((row) => !row.hidden);
@@ -44,7 +44,7 @@
     const wanted = filter.value.trim().toUpperCase();
     rows.forEach((row) => {
       const coin = coins[row.dataset.i];
-      const missed = coin.gates.filter((gate) => !gate[3]).map((gate) => gate[0]);
+      const missed = coin.gates.filter((gate) => !gate[2]).map((gate) => asked[gate[0]][0]);
       const text = [coin.symbol, ...missed].join(" ").toUpperCase();
       row.hidden = (onlyOk.checked && !coin.ok) || !text.includes(wanted);
     });
@@ -121,7 +121,8 @@
     verdict.textContent = coin.ok ? "trade_ok" : "not ok";
     verdict.classList.toggle("good", coin.ok);
     draw(coin);
-    byId("coin-gates").replaceChildren(...coin.gates.map(([gate, value, limit, passed]) => {
+    byId("coin-gates").replaceChildren(...coin.gates.map(([place, value, passed]) => {
+      const [gate, limit] = asked[place];
       const line = document.createElement("tr");
       [[gate, ""], [value, "n"], [limit, "n"],
         [passed ? "passed" : "missed", passed ? "gate-pass" : "gate-fail"]].forEach(([text, kind]) => {

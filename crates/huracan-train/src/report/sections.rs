@@ -1,7 +1,7 @@
 //! The parts of the page around the roster, each with an honest sentence when it has nothing to
 //! show.
 
-use super::charts::{self, Column, DayChart, Interval, Line, bar, caterpillar, day_chart};
+use super::charts::{self, Column, DayChart, Line, bar, day_chart};
 use super::data::ReportData;
 use super::text::{count, esc, number, signed};
 use huracan_core::words::UtcMs;
@@ -12,12 +12,13 @@ pub(super) fn empty(sentence: &str) -> String {
     format!("<p class='empty'>{sentence}</p>\n")
 }
 
-fn note(sentence: &str) -> String {
-    format!("<p class='note'>{sentence}</p>\n")
+/// What a picture shows and how to read it.
+pub(super) fn note(sentence: &str) -> String {
+    format!("<p class='note'>{}</p>\n", sentence.replace(" %", "\u{a0}%"))
 }
 
 /// A scrollable table; `columns` are heading and alignment class.
-fn table(columns: &[(&str, &str)], rows: &[Vec<String>]) -> String {
+pub(super) fn table(columns: &[(&str, &str)], rows: &[Vec<String>]) -> String {
     let mut out = String::from("<div class='scroll'><table><thead><tr>");
     for (name, class) in columns {
         let _ = write!(out, "<th scope='col' class='{class}'>{name}</th>");
@@ -68,14 +69,14 @@ pub(super) fn header(data: &ReportData) -> String {
         );
     }
     match &run.canaries {
-        Some((sentence, true)) => {
-            let _ = writeln!(out, "<p class='canary good'>Canaries passed: {}</p>", esc(sentence));
+        Some(canaries) if canaries.passed => {
+            let _ = writeln!(out, "<p class='canary good'>Canaries passed: {}.</p>", found(canaries));
         }
-        Some((sentence, false)) => {
+        Some(canaries) => {
             let _ = writeln!(
                 out,
                 "<p class='callout bad'><b>Canaries failed:</b> {}. Do not trust this run.</p>",
-                esc(sentence)
+                found(canaries)
             );
         }
         None => out.push_str("<p class='canary'>No canaries ran, so nothing here was checked against coins of known truth.</p>\n"),
@@ -106,6 +107,16 @@ pub(super) fn header(data: &ReportData) -> String {
     }
     out.push_str("</header>\n");
     out
+}
+
+/// What the canaries found, in words.
+fn found(canaries: &super::Canaries) -> String {
+    let detail =
+        if canaries.detail.is_empty() { String::new() } else { format!("; {}", esc(&canaries.detail)) };
+    format!(
+        "{} of {} noise coins trade_ok, {} of {} planted coins found{detail}",
+        canaries.noise_trade_ok, canaries.noise, canaries.planted_found, canaries.planted
+    )
 }
 
 fn unit(value: Option<f64>, unit: &str) -> String {
@@ -293,36 +304,6 @@ pub(super) fn cross_section(data: &ReportData) -> String {
     )
 }
 
-/// Encoder gain per coin.
-pub(super) fn lift(data: &ReportData) -> String {
-    if data.lift.is_empty() {
-        return empty("What the shared encoder is worth was not measured in this run.");
-    }
-    let mut sorted: Vec<_> = data.lift.iter().collect();
-    sorted.sort_by(|a, b| a.mean_bps.total_cmp(&b.mean_bps).then_with(|| a.symbol.cmp(&b.symbol)));
-    let class = |verdict: &str| match verdict {
-        "helped" => "up",
-        "hurt" => "down",
-        _ => "muted",
-    };
-    let mut intervals = Vec::with_capacity(sorted.len());
-    for l in &sorted {
-        let (low, mean, high) = (l.low_bps, l.mean_bps, l.high_bps);
-        intervals.push(Interval { name: &l.symbol, low, mean, high, class: class(&l.verdict) });
-    }
-    let of = |verdict: &str| sorted.iter().filter(|l| l.verdict == verdict).count();
-    let (helped, hurt) = (of("helped"), of("hurt"));
-    let undecided = sorted.len() - helped - hurt;
-    note(&format!(
-        "Daily net bps with the shared encoder minus without, on the same bars, with intervals, from \
-         the most hurt to the most helped. After false-discovery control {helped} helped, {hurt} hurt, \
-         {undecided} undecided; a coin that is hurt does without."
-    )) + "<p class='legend'><span><i class='key up'></i>helped</span><span><i class='key \
-          down'></i>hurt</span><span><i class='key muted'></i>undecided</span><span \
-          class='axis'>bps a day</span></p>\n"
-        + &caterpillar("Encoder gain per coin with intervals", "bps a day", &intervals)
-}
-
 /// Explained variance and loadings.
 pub(super) fn encoder(data: &ReportData) -> String {
     let Some(encoder) = &data.encoder else {
@@ -330,14 +311,17 @@ pub(super) fn encoder(data: &ReportData) -> String {
     };
     let ratios = &encoder.explained_variance_ratio;
     let total: f64 = ratios.iter().filter(|r| r.is_finite()).sum();
-    let mut out = note(&format!(
-        "<b>{}</b> <code>{}</code>, {} components that keep {} % of the variance, the first {} %.",
-        esc(&encoder.kind),
-        esc(&encoder.encoder_id),
-        ratios.len(),
-        number(100.0 * total, 1),
-        number(ratios.first().map(|r| 100.0 * r), 1)
-    ));
+    let kept = match ratios.first() {
+        None => String::new(),
+        Some(first) => format!(
+            ", {} components that keep {} % of the variance, the first {} %",
+            ratios.len(),
+            number(100.0 * total, 1),
+            number(100.0 * first, 1)
+        ),
+    };
+    let (kind, id) = (esc(&encoder.kind), esc(&encoder.encoder_id));
+    let mut out = note(&format!("<b>{kind}</b> <code>{id}</code>{kept}."));
     let column = |(k, ratio): (usize, &f64)| Column {
         label: if k == 0 || (k + 1) % 5 == 0 { (k + 1).to_string() } else { String::new() },
         layers: vec![if ratio.is_finite() { ratio.max(0.0) } else { 0.0 }],
@@ -347,6 +331,7 @@ pub(super) fn encoder(data: &ReportData) -> String {
         let columns: Vec<Column> = ratios.iter().enumerate().map(column).collect();
         out.push_str(&charts::columns("Explained variance by component", &["net"], &columns));
     }
+    out.push_str(&training(encoder));
     out.push_str("<div class='loadings'>\n");
     for component in &encoder.top_loadings {
         let most = component.loadings.iter().map(|l| l.1.abs()).fold(1e-12, f64::max);
@@ -365,6 +350,36 @@ pub(super) fn encoder(data: &ReportData) -> String {
     }
     out.push_str("</div>\n");
     out
+}
+
+/// The training curve of an encoder that is trained by epochs; linear ones have none.
+fn training(encoder: &super::EncoderSummary) -> String {
+    let epochs = &encoder.training_loss;
+    if epochs.len() < 2 {
+        return match encoder.kind.as_str() {
+            "autoencoder" => empty("The loss of this encoder's training was not kept."),
+            _ => String::new(),
+        };
+    }
+    let of = |pick: fn(&super::EpochLoss) -> Option<f64>| -> Vec<f64> {
+        epochs.iter().map(|e| pick(e).unwrap_or(f64::NAN)).collect()
+    };
+    let (train, holdout) = (of(|e| e.train), of(|e| e.holdout));
+    let kept = encoder.kept_epoch.filter(|k| (1..=epochs.len()).contains(k));
+    let kept_text = kept.map_or(String::new(), |k| format!(" The weights of epoch {k} were kept."));
+    String::from("<h3>Training loss</h3>\n")
+        + &note(&format!(
+            "Loss after each of {} epochs, on the rows trained on and on later rows held out.{kept_text}",
+            epochs.len()
+        ))
+        + &charts::epoch_chart(
+            "Training loss by epoch",
+            &[
+                Line { class: "gross", name: "train", values: &train },
+                Line { class: "net", name: "holdout", values: &holdout },
+            ],
+            kept,
+        )
 }
 
 /// The fold table.

@@ -1,200 +1,7 @@
 //! What the page promises: every part is there, empty or full, and no text becomes markup.
 
+use super::sample::{sample, sample_drift, sample_events};
 use super::*;
-use huracan_core::words::Seed;
-
-/// Steps of a reproducible walk, uniform in ±1.
-fn noise(seed: u64, len: usize) -> Vec<f64> {
-    let unit = |i: u64| Seed(seed).child("report fixture", i).0 as f64 / u64::MAX as f64;
-    (0..len as u64).map(|i| 2.0 * unit(i) - 1.0).collect()
-}
-
-fn walk(seed: u64, len: usize, drift: f64, size: f64) -> Vec<f64> {
-    let step = |sum: &mut f64, x: f64| {
-        *sum += drift + size * x;
-        Some(*sum)
-    };
-    noise(seed, len).into_iter().scan(0.0, step).collect()
-}
-
-const FIRST_DAY: i64 = 1_738_368_000_000;
-
-/// A run over `coins` coins of which the first `good` pass.
-fn sample(coins: usize, good: usize) -> ReportData {
-    let curve = |seed: u64, drift: f64, size: f64| Curve {
-        first_day_ms: FIRST_DAY,
-        step_days: 1,
-        pct: walk(seed, 150, drift, size),
-    };
-    let row = |i: usize| {
-        let x = noise(900 + i as u64, 8);
-        let ok = i < good;
-        let equity = curve(i as u64, if ok { 0.12 } else { -0.06 + 0.03 * x[0] }, 0.8);
-        let net = equity.pct[149];
-        let reason = |gate: &str, value: String, limit: &str, passed: bool| GateReason {
-            gate: gate.into(),
-            value,
-            limit: limit.into(),
-            passed,
-        };
-        RosterRow {
-            rank: i + 1,
-            symbol: if i == 0 { "BTCUSDT.P".into() } else { format!("SYN{i:03}USDT.P") },
-            trade_ok: ok,
-            sharpe: (i % 41 != 40).then_some(net / 12.0),
-            net_pnl_pct: Some(net),
-            sample_size: 40 + (300.0 * x[1].abs()) as usize,
-            hit_rate: Some(0.48 + 0.06 * x[2]),
-            max_drawdown_pct: Some(4.0 + 9.0 * x[3].abs()),
-            fee_bps: 5.0,
-            spread_bps: 0.5 + 9.0 * x[4] * x[4],
-            slip_bps: 0.3 + 5.0 * x[5] * x[5],
-            total_cost_bps: 10.0 + 0.5 + 9.0 * x[4] * x[4] + 2.0 * (0.3 + 5.0 * x[5] * x[5]),
-            adv_usd: 10.0_f64.powf(7.8 + 1.6 * x[6]),
-            capacity_usd: ok.then_some(12_000.0),
-            last_7d_net_bps: 120.0 * x[7],
-            reasons: vec![
-                reason("net_pnl_pct", format!("{net:.2}"), "> 0", net > 0.0),
-                reason("sharpe", format!("{:.2}", net / 12.0), "> 0.5", net > 6.0),
-                reason("benjamini_hochberg_p", format!("{:.3}", x[1].abs()), "≤ 0.10", ok),
-                reason("hit_rate", format!("{:.3}", 0.48 + 0.06 * x[2]), "> 0.45", true),
-            ],
-            equity,
-        }
-    };
-    let lift = |i: usize| {
-        let x = noise(500 + i as u64, 2);
-        let mean = 9.0 * x[0] * x[0] * x[0] + 0.6;
-        let half = 6.0 + 4.0 * x[1].abs();
-        let (low, high) = (mean - half, mean + half);
-        let verdict = if low > 0.0 {
-            "helped"
-        } else if high < 0.0 {
-            "hurt"
-        } else {
-            "undecided"
-        };
-        Lift {
-            symbol: format!("SYN{i:03}USDT.P"),
-            mean_bps: mean,
-            low_bps: low,
-            high_bps: high,
-            verdict: verdict.into(),
-        }
-    };
-    let net = walk(4242, 150, 0.05, 0.35);
-    let band = |sign: f64| (0..150).map(|d| sign * 0.45 * f64::from(d).sqrt() - 1.0).collect();
-    let ratios: Vec<f64> = (0..50).map(|k| 0.19 * 0.88_f64.powi(k) * 0.6).collect();
-    let features = ["ret_72_sigma", "ema_gap_48", "vol_yz_168", "volume_z_24", "amihud_72", "hour_sin"];
-    let facts = [
-        ("Label", "relative, 24 bars, entered 1 bar late"),
-        ("Book", "hedged"),
-        ("Seed", "1"),
-        ("Encoder", "3f09c2d1a77be210"),
-        ("Features", "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00"),
-        ("Code", "huracan 0.1.0"),
-    ];
-    ReportData {
-        run: RunHeader {
-            run_id: "20250629T020000Z-1a2b3c4d".into(),
-            verdict: format!("{good} of {coins} coins trade_ok"),
-            started_at: "2025-06-29T02:00:00Z".into(),
-            finished_at: "2025-06-29T02:04:31Z".into(),
-            data_from_ms: FIRST_DAY - 90 * 86_400_000,
-            data_until_ms: FIRST_DAY + 150 * 86_400_000,
-            bar: "1h".into(),
-            bars: 2_228_173,
-            coins: coins + 31,
-            skipped: 29,
-            facts: facts.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-            canaries: Some(("0 of 20 noise coins trade_ok, 9 of 10 planted coins found".into(), true)),
-        },
-        roster: (0..coins).map(row).collect(),
-        skip_reasons: [
-            ("history_short", 17, "at least 60 days of bars"),
-            ("volume_thin", 12, "median daily volume at least 1 M USD"),
-            ("gap_long", 2, "no missing run above 24 h"),
-            ("pegged", 2, "realised volatility at least 5 % a year"),
-        ]
-        .iter()
-        .map(|(code, coins, meaning)| SkipCount {
-            code: (*code).into(),
-            coins: *coins,
-            meaning: (*meaning).into(),
-        })
-        .collect(),
-        failed: vec![FailedCoin {
-            symbol: "SYN077USDT.P".into(),
-            step: "features".into(),
-            error: "candle 14201 of SYN077USDT.P: close is NaN, expected a finite number".into(),
-        }],
-        universe: Some(Universe {
-            net: Curve { first_day_ms: FIRST_DAY, step_days: 1, pct: net },
-            placebo_low_pct: band(-1.0),
-            placebo_high_pct: band(1.0),
-            placebos: 16,
-            placebo_net_pct: Vec::new(),
-            sharpe: Some(1.84),
-        }),
-        rank_band: Some(RankBand {
-            net: curve(77, 0.2, 0.9),
-            gross_pct: walk(77, 150, 0.3, 0.9),
-            rule: "Enter the top and bottom 10 % of ranks, leave outside 25 %.".into(),
-            sharpe: Some(3.3),
-            sharpe_ci_90: Some([0.7, 5.1]),
-        }),
-        encoder: Some(EncoderSummary {
-            kind: "pca".into(),
-            encoder_id: "3f09c2d1a77be210".into(),
-            explained_variance_ratio: ratios,
-            top_loadings: (1..=6)
-                .map(|component| ComponentLoadings {
-                    component,
-                    loadings: features
-                        .iter()
-                        .zip(noise(component as u64, 6))
-                        .map(|(name, x)| ((*name).into(), 0.4 * x))
-                        .collect(),
-                })
-                .collect(),
-        }),
-        lift: (0..coins).map(lift).collect(),
-        cross_section: [("pooled", 0.03), ("tailored", 0.025), ("own only", 0.012)]
-            .iter()
-            .flat_map(|(head, ic)| {
-                [1, 4, 12, 24].map(|horizon_bars| CrossSectionIc {
-                    head: (*head).into(),
-                    horizon_bars,
-                    ic: Some(ic * f64::from(horizon_bars as u32).ln_1p() / 1.5),
-                    t_stat: Some(180.0 * ic / f64::from(horizon_bars as u32).sqrt()),
-                    days: 150,
-                })
-            })
-            .collect(),
-        folds: (0..5)
-            .map(|k| Fold {
-                train: format!("2024-11-01 – 2025-{:02}-24", k + 1),
-                test: format!("2025-{:02}-01 – 2025-{:02}-02", k + 2, k + 3),
-                coins,
-                trades: 14_000 + 311 * k,
-                net_pnl_pct: Some(0.4 - 0.3 * k as f64),
-                sharpe: Some(1.1 - 0.5 * k as f64),
-                ic: Some(0.031 - 0.004 * k as f64),
-            })
-            .collect(),
-        timings: [("read", 11.0), ("features", 48.0), ("encoder", 6.0), ("heads", 31.0), ("publish", 2.0)]
-            .iter()
-            .map(|(stage, wall_s)| StageTiming {
-                stage: (*stage).into(),
-                jobs: coins,
-                wall_s: *wall_s,
-                cpu_s: wall_s * 1.9,
-                p50_s: Some(wall_s / coins.max(1) as f64),
-                p95_s: Some(2.0 * wall_s / coins.max(1) as f64),
-            })
-            .collect(),
-    }
-}
 
 fn count_of(page: &str, needle: &str) -> usize {
     page.matches(needle).count()
@@ -208,7 +15,10 @@ fn every_section_is_there_full_or_empty() {
             assert!(page.contains(&format!("<section id='{anchor}'>\n<h2>{title}</h2>")), "{anchor}");
             assert!(page.contains(&format!("<a href='#{anchor}'>")), "{anchor}");
         }
-        for element in ["section", "table", "svg", "div", "dl", "figure", "p", "tr", "td", "span"] {
+        for element in [
+            "section", "table", "thead", "tbody", "tfoot", "svg", "div", "dl", "figure", "p", "tr", "td",
+            "th", "span", "details", "summary", "i", "b", "h3", "g", "caption",
+        ] {
             let open = count_of(&page, &format!("<{element}>")) + count_of(&page, &format!("<{element} "));
             assert_eq!(open, count_of(&page, &format!("</{element}>")), "<{element}> is not closed");
         }
@@ -235,8 +45,13 @@ fn no_survivor_is_called_a_result_and_a_survivor_is_not() {
 #[test]
 fn failed_canaries_are_shouted() {
     let mut data = sample(3, 0);
-    data.run.canaries = Some(("2 noise coins trade_ok".into(), false));
-    assert!(render(&data).contains("Do not trust this run"));
+    let canaries = data.run.canaries.as_mut().unwrap();
+    (canaries.noise_trade_ok, canaries.passed) = (2, false);
+    let page = render(&data);
+    assert!(page.contains("2 of 20 noise coins trade_ok") && page.contains("Do not trust this run"));
+    assert!(page.contains("▼ Failed: do not trust this run."));
+    data.run.canaries = None;
+    assert!(render(&data).contains("No canaries ran"));
 }
 
 #[test]
@@ -274,7 +89,23 @@ fn missing_figures_are_dashes_and_broken_curves_do_not_break_the_page() {
     data.roster[1].equity.first_day_ms = i64::MAX;
     data.roster[2].total_cost_bps = f64::NAN;
     data.universe.as_mut().unwrap().net.pct[3] = f64::INFINITY;
-    data.lift[0].high_bps = f64::NAN;
+    let sharing = &mut data.sharing[0];
+    sharing.coins[0].high_bps = f64::NAN;
+    sharing.coins[1].mean_bps = f64::INFINITY;
+    sharing.mean_bps = Some(f64::NAN);
+    let variants = data.variants.as_mut().unwrap();
+    (variants.deflated_sharpe, variants.overfitting_probability) = (Some(f64::NAN), None);
+    variants.rows[0].test_net_bps = Some(f64::NEG_INFINITY);
+    data.feature_bank[0].delta_net_bps = Some(f64::NAN);
+    let regimes = data.regimes.as_mut().unwrap();
+    regimes.tags[0].time_share = Some(f64::NAN);
+    regimes.meta.as_mut().unwrap().weights[0].weights = vec![f64::NAN];
+    let drift = data.drift.as_mut().unwrap();
+    drift.rows[0].ratios = vec![Some(f64::NAN), None, Some(f64::INFINITY)];
+    drift.rows[1].ratios.clear();
+    let events = data.champion_events.as_mut().unwrap();
+    (events[0].at_ms, events[1].at_ms) = (i64::MAX, i64::MIN);
+    data.encoder.as_mut().unwrap().training_loss[2].train = Some(f64::NAN);
     let page = render(&data);
     assert!(page.contains("<td class='n' data-v=''>–</td>"));
     assert!(!page.contains("NaN") && !page.contains("inf "), "a number without a form");
@@ -285,7 +116,7 @@ fn the_page_loads_nothing_and_is_small() {
     let data = sample(400, 3);
     let page = render(&data);
     assert_eq!(page, render(&data));
-    assert!(page.len() < 3_000_000, "{} bytes", page.len());
+    assert!(page.len() < 1_500_000, "{} bytes", page.len());
     for outside in ["http://", "https://", "src=", "@import", "url("] {
         let svg_name = count_of(&page, "http://www.w3.org/2000/svg");
         let found = count_of(&page, outside) - if outside == "http://" { svg_name } else { 0 };
@@ -294,4 +125,181 @@ fn the_page_loads_nothing_and_is_small() {
     let hash = base64(&Sha256::digest(SCRIPT.as_bytes()));
     assert!(page.contains(&format!("script-src 'sha256-{hash}'")));
     assert!(page.contains(&format!("<script>{SCRIPT}</script>")));
+}
+
+/// One part of the page.
+fn part<'a>(page: &'a str, anchor: &str) -> &'a str {
+    let from = page.find(&format!("<section id='{anchor}'>")).unwrap();
+    &page[from..from + page[from..].find("</section>").unwrap()]
+}
+
+fn lift(symbol: &str, mean: f64, verdict: &str) -> Lift {
+    Lift {
+        symbol: symbol.into(),
+        mean_bps: mean,
+        low_bps: mean - 1.0,
+        high_bps: mean + 1.0,
+        verdict: verdict.into(),
+    }
+}
+
+#[test]
+fn sharing_is_counted_sorted_and_summarised() {
+    let mut data = sample(0, 0);
+    let coins = (0..100).map(|i| lift(&format!("C{i:03}"), f64::from(i) - 50.0, "undecided"));
+    let mut coins: Vec<Lift> = coins.collect();
+    coins[99].verdict = "helped".into();
+    coins[50].verdict = "hurt".into();
+    coins[49].verdict = "a verdict of the future".into();
+    data.sharing = vec![Sharing {
+        with: "trees".into(),
+        without: "ridge".into(),
+        helped: 1,
+        hurt: 1,
+        undecided: 98,
+        mean_bps: Some(-0.5),
+        interval_bps: Some([-1.5, -0.1]),
+        coins,
+    }];
+    let page = render(&data);
+    let part = part(&page, "sharing");
+    assert!(part.contains("of 100: <b>1</b> helped, <b>1</b> hurt, <b>98</b> undecided"));
+    assert!(part.contains("hurts on average") && part.contains("\u{2212}0.5 (\u{2212}1.5 to \u{2212}0.1)"));
+    assert_eq!(count_of(part, "<th scope='row'>C"), 80);
+    assert!(part.find("C099").unwrap() < part.find("C098").unwrap());
+    assert!(part.contains("20 further coins between \u{2212}10.0 and +9.0: 0 helped, 1 hurt, 19 undecided"));
+    assert_eq!(count_of(part, "class='diamond'"), 2, "on the card and below the coins");
+    data.sharing[0].coins.truncate(3);
+    let page = render(&data);
+    let few = self::part(&page, "sharing");
+    assert_eq!(count_of(few, "<th scope='row'>C"), 3);
+    assert!(!few.contains("further coins"));
+    data.sharing[0].coins.clear();
+    data.sharing[0].interval_bps = None;
+    let page = render(&data);
+    let none = self::part(&page, "sharing");
+    assert!(none.contains("no interval, so no verdict") && !none.contains("coin by coin"));
+}
+
+#[test]
+fn the_newest_champions_are_drawn_and_their_number_is_bounded() {
+    let mut data = sample(1, 0);
+    let mut events = sample_events(400);
+    let newest = events.iter().map(|e| e.at_ms).max().unwrap() + 1;
+    events.push(ChampionEvent {
+        at_ms: newest,
+        symbol: "LASTUSDT.P".into(),
+        event: "rollback".into(),
+        reason: "x".repeat(5_000),
+        decided_by: "operator".into(),
+    });
+    data.champion_events = Some(events);
+    let page = render(&data);
+    let drawn = part(&page, "promotions");
+    assert!(drawn.find("LASTUSDT.P").unwrap() < drawn.find("SYN").unwrap());
+    let (marks, written) = drawn.split_once("in words").unwrap();
+    assert_eq!(count_of(marks, "<i class='mark "), 600 + 5, "marks and the legend");
+    assert_eq!(count_of(marks, "<div class='lane'>"), 60);
+    assert_eq!(count_of(written, "<tr><td"), 60);
+    assert!(drawn.len() < 200_000 && !drawn.contains(&"x".repeat(401)));
+    data.champion_events = Some(Vec::new());
+    assert!(render(&data).contains("Nothing has happened to a champion so far."));
+    data.champion_events = None;
+    assert!(render(&data).contains("The history of champions was not read for this page."));
+}
+
+#[test]
+fn drift_says_what_to_do_and_puts_the_worst_first() {
+    let mut data = sample(1, 0);
+    let drift = |action: &str, across: &str| {
+        let row =
+            |name: &str, ratios: [f64; 3]| DriftRow { name: name.into(), ratios: ratios.map(Some).to_vec() };
+        Some(Drift {
+            action: action.into(),
+            across: across.into(),
+            columns: ["A", "B", "C"].map(String::from).to_vec(),
+            rows: vec![row("calm", [0.1, 0.2, 0.3]), row("wild", [0.4, 3.0, 1.0])],
+            ..Drift::default()
+        })
+    };
+    data.drift = drift("refit_encoder", "coins");
+    let page = render(&data);
+    let coins = part(&page, "drift");
+    assert!(coins.contains("Refit the shared encoder.") && coins.contains("1 of 6 cells breach"));
+    assert!(coins.contains("Largest: wild · B <b>3.0×</b>."));
+    assert!(coins.find("wild").unwrap() < coins.find("calm").unwrap());
+    let order = |part: &str| ["A", "B", "C"].map(|c| part.find(&format!("<th scope='col'>{c}<")).unwrap());
+    let [a, b, c] = order(coins);
+    assert!(b < c && c < a, "coins from the most drifted");
+    data.drift = drift("none", "weeks");
+    let page = render(&data);
+    let weeks = part(&page, "drift");
+    let [a, b, c] = order(weeks);
+    assert!(a < b && b < c && weeks.contains("Nothing to do."), "weeks as they came");
+    data.drift = Some(sample_drift(400, "coins"));
+    let page = render(&data);
+    assert_eq!(
+        count_of(part(&page, "drift"), "<td class='d") + count_of(part(&page, "drift"), "<td class='none"),
+        12 * 60
+    );
+    data.drift = Some(Drift::default());
+    assert!(render(&data).contains("There was no window to compare with training."));
+}
+
+#[test]
+fn the_bank_falls_back_to_weights_and_says_so() {
+    let mut data = sample(10, 0);
+    data.feature_bank = vec![
+        BankFeature { name: "heavy".into(), weight_share: Some(0.9), ..BankFeature::default() },
+        BankFeature {
+            name: "useful".into(),
+            weight_share: Some(0.1),
+            delta_net_bps: Some(2.0),
+            ..BankFeature::default()
+        },
+    ];
+    let order = |data: &ReportData| {
+        let page = render(data);
+        let part = part(&page, "feature-bank");
+        (part.find("useful").unwrap() < part.find("heavy").unwrap(), part.contains("was not measured"))
+    };
+    assert_eq!(order(&data), (true, false));
+    data.feature_bank[1].delta_net_bps = None;
+    assert_eq!(order(&data), (false, true));
+}
+
+#[test]
+fn regimes_and_variants_tell_what_is_used_and_what_is_luck() {
+    let mut data = sample(10, 0);
+    let page = render(&data);
+    assert!(part(&page, "regimes").contains("<b>Not used</b>: +0.42 bps a day"));
+    assert!(
+        part(&page, "variants").contains("192 variants were tried in this run, 5\u{202f}760 over all runs")
+    );
+    assert_eq!(count_of(part(&page, "variants"), ">chosen<"), 1);
+    assert_eq!(count_of(part(&page, "variants"), "class='needle'"), 2);
+    data.regimes.as_mut().unwrap().meta.as_mut().unwrap().used = true;
+    let variants = data.variants.as_mut().unwrap();
+    (variants.overfitting_probability, variants.deflated_sharpe) = (Some(0.8), None);
+    let page = render(&data);
+    assert!(part(&page, "regimes").contains("<b>Used</b>"));
+    assert!(part(&page, "variants").contains("no better than choosing at random"));
+    assert_eq!(count_of(part(&page, "variants"), "class='needle'"), 1);
+    data.variants = None;
+    assert!(part(&render(&data), "variants").contains("planted coins found"));
+}
+
+#[test]
+fn an_encoder_without_variance_or_curve_says_only_what_it_knows() {
+    let mut data = sample(3, 0);
+    let encoder = data.encoder.as_mut().unwrap();
+    encoder.explained_variance_ratio.clear();
+    let page = render(&data);
+    let full = part(&page, "encoder");
+    assert!(full.contains("<h3>Training loss</h3>") && full.contains("class='kept'"));
+    assert!(!full.contains("of the variance"));
+    data.encoder.as_mut().unwrap().training_loss.clear();
+    assert!(render(&data).contains("The loss of this encoder's training was not kept."));
+    data.encoder.as_mut().unwrap().kind = "rrr".into();
+    assert!(!part(&render(&data), "encoder").contains("raining"));
 }

@@ -22,6 +22,14 @@ pub(super) fn esc(text: impl Display) -> String {
     out
 }
 
+/// Text cut to at most `most` characters, escaped.
+pub(super) fn brief(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => esc(format_args!("{}…", text[..end].trim_end())),
+        None => esc(text),
+    }
+}
+
 /// JSON that may stand inside a `<script>` element: no character can end the element or start
 /// another.
 pub(super) fn script_json(json: &str) -> String {
@@ -125,6 +133,7 @@ mod tests {
     #[test]
     fn text_cannot_become_markup() {
         assert_eq!(esc("<b a='1'>&\""), "&lt;b a=&#39;1&#39;&gt;&amp;&quot;");
+        assert_eq!((brief("<é>&", 2), brief("<é>&", 4)), ("&lt;é…".into(), "&lt;é&gt;&amp;".into()));
         assert_eq!(esc("a\u{202e}b\0"), "a\u{fffd}b\u{fffd}");
         assert_eq!(script_json("\"</script><!--\""), "\"\\u003c/script\\u003e\\u003c!--\"");
     }
