@@ -7,7 +7,7 @@ use crate::report::{
     Lift, RankBand, ReportData, RosterRow, RunHeader, Sharing, SkipCount, StageTiming, Universe,
 };
 use crate::settings::Settings;
-use huracan_core::bank::{CoinImportance, aggregate, importances, shared_features};
+use huracan_core::bank::{CoinImportance, aggregate, importances, widely_used_features};
 use huracan_core::stats::bootstrap::{percentile_interval, stationary_sharpes};
 use huracan_core::stats::sharpe::annualised_sharpe;
 use huracan_core::words::UtcMs;
@@ -243,7 +243,7 @@ fn sharing(outcome: &Outcome, encoder: Option<&EncoderFile>) -> Option<Sharing> 
             verdict: v.encoder_gain.verdict.code().to_owned(),
         })
     };
-    let (helped, hurt, undecided) = sharing_counts(coins);
+    let (helped, hurt, undecided) = outcome.verdicts.sharing.first()?.counts();
     let sum: f64 = coins.iter().map(|v| v.encoder_gain.mean_bps).sum();
     (!coins.is_empty()).then(|| Sharing {
         with: encoder.map_or("shared encoder", |e| &e.card.meaning.encoder_type).to_owned(),
@@ -265,7 +265,7 @@ fn feature_bank(outcome: &Outcome) -> Vec<BankFeature> {
     };
     let coins: Vec<_> = outcome.verdicts.coins.iter().map(coin).collect();
     let known = aggregate(&coins);
-    let shared = shared_features(&known, coins.len());
+    let shared = widely_used_features(&known, coins.len());
     let feature = |(name, entry): (&String, &huracan_core::bank::FeatureEntry)| BankFeature {
         name: name.clone(),
         weight_share: Some(entry.avg_importance),
