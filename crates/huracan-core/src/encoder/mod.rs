@@ -10,10 +10,12 @@ mod dense;
 mod fitted;
 mod kind;
 mod pca;
+mod rrr;
 mod scaler;
 
 pub use autoencoder::{Network, Trained, TrainingEpoch};
 pub use fitted::{CodeMap, Encoder, SeenData};
 pub use kind::{EncoderKind, UnknownEncoder};
 pub use pca::Eigenbasis;
+pub use rrr::reduced_rank;
 pub use scaler::{Scaler, WINSOR, missing_share_scaled};

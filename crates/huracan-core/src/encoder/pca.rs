@@ -17,11 +17,11 @@ pub struct Eigenbasis {
 }
 
 impl Eigenbasis {
-    /// Decomposes a symmetric matrix; `None` when it holds a number that is not finite.
+    /// Decomposes a symmetric matrix; `None` when it is empty or holds a number that is not finite.
     pub fn new(correlation: &Mat<f64>) -> Option<Eigenbasis> {
         let p = correlation.nrows();
         let finite = (0..p).all(|j| (0..p).all(|i| correlation[(i, j)].is_finite()));
-        if !finite {
+        if p == 0 || !finite {
             return None;
         }
         let eigen = correlation.self_adjoint_eigen(Side::Lower).ok()?;
@@ -77,6 +77,12 @@ mod tests {
                 assert!((dot - f64::from(u8::from(a == b))).abs() < 1e-12);
             }
         }
+    }
+
+    #[test]
+    fn nothing_has_no_basis() {
+        assert!(Eigenbasis::new(&Mat::zeros(0, 0)).is_none());
+        assert!(Eigenbasis::new(&Mat::from_fn(1, 1, |_, _| f64::NAN)).is_none());
     }
 
     #[test]

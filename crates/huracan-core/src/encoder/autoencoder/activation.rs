@@ -6,7 +6,7 @@ const SATURATED: f32 = 7.905_311;
 /// Odd coefficients of the numerator, highest first.
 const NUMERATOR: [f32; 7] = [
     -2.760_768_5e-16,
-    2.000_187_9e-13,
+    2.000_188e-13,
     -8.604_672e-11,
     5.122_297_2e-8,
     1.485_722_4e-5,

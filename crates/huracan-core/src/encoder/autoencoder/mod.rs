@@ -8,6 +8,9 @@ mod network;
 mod step;
 mod train;
 
+#[cfg(test)]
+mod tests;
+
 pub use network::{NamedArray, Network, Scratch};
 pub use train::{AutoencoderSpec, train};
 

@@ -45,7 +45,7 @@ impl Default for AutoencoderSpec {
             epochs_max: 30,
             patience: 4,
             mask_share: 0.1,
-            learning_rate: 2e-3,
+            learning_rate: 5e-3,
             weight_decay: 1e-4,
             huber_delta: 1.0,
         }
