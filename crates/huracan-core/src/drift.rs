@@ -15,6 +15,10 @@ use crate::stats::quantiles::quantile;
 pub const BINS: usize = 10;
 /// Share of quiet weeks that may breach a feature's limit.
 pub const BREACH_RATE: f64 = 0.01;
+/// Least limit: a tenth of a bin more or less is no drift, and the hour of the day, whose weeks are
+/// all alike, would otherwise breach with its last digit. A week of hourly rows drawn at random has
+/// about as much.
+pub const PSI_MAX_FLOOR: f64 = 0.05;
 /// Share of heavy features that may breach before anything is said.
 pub const HEAVY_BREACHED_SHARE_MAX: f64 = 0.10;
 /// Coverage may be this much below that of training.
@@ -44,12 +48,13 @@ impl FeatureReference {
     /// or of several). `None` when no value is known.
     ///
     /// The limit is a split-conformal quantile: with exchangeable weeks it is exceeded with
-    /// probability at most [`BREACH_RATE`] however few they are, and unknown below 99.
+    /// probability at most [`BREACH_RATE`] however few they are, and unknown below 99. It is never
+    /// below [`PSI_MAX_FLOOR`].
     pub fn fit(name: &str, values: &[f64], past_psis: &[f64]) -> Option<FeatureReference> {
         let known: Vec<f64> = values.iter().copied().filter(|v| !v.is_nan()).collect();
         let edges = quantile_edges(&known, BINS)?;
         let shares = bin_shares(&known, &edges)?;
-        let psi_max = split_conformal_quantile(past_psis, BREACH_RATE);
+        let psi_max = split_conformal_quantile(past_psis, BREACH_RATE).map(|max| max.max(PSI_MAX_FLOOR));
         Some(FeatureReference { name: name.to_owned(), edges, shares, psi_max })
     }
 
@@ -361,6 +366,18 @@ mod tests {
             assert!((0.002..=0.02).contains(&rate(breached)), "{memory}: {}", rate(breached));
             assert!(rate(textbook) >= textbook_at_least, "{memory}: {}", rate(textbook));
         }
+    }
+
+    #[test]
+    fn the_hour_of_the_day_never_drifts_until_hours_are_missing() {
+        let hour: Vec<f64> = (0..150 * 24 + 7).map(|i| f64::from(i % 24)).collect();
+        let (training, next) = hour.split_at(120 * 24 + 5);
+        let psis = past_psis(training, WEEK, 12, 30 * 24);
+        let known = FeatureReference::fit("hour", training, &psis).unwrap();
+        assert_eq!(known.psi_max, Some(PSI_MAX_FLOOR));
+        assert!(next.chunks_exact(WEEK).all(|week| known.psi(week).unwrap() < PSI_MAX_FLOOR));
+        let mornings: Vec<f64> = next[..WEEK].iter().map(|h| h % 12.0).collect();
+        assert!(known.psi(&mornings).unwrap() > PSI_MAX_FLOOR);
     }
 
     /// Twelve features, the first four heavy, on 120 days; and their next week.

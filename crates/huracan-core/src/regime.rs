@@ -298,6 +298,22 @@ mod tests {
     }
 
     #[test]
+    fn a_percentile_is_the_share_of_the_window_before() {
+        let mut rng = Seed(9).rng();
+        let mut x: Vec<f64> = (0..400).map(|_| f64::from(rng.random_range(0..30_u8))).collect();
+        (150..170).chain([300]).for_each(|i| x[i] = f64::NAN);
+        let found = past_percentiles(&x, 60, 45);
+        for i in 0..x.len() {
+            let past: Vec<f64> = x[i.saturating_sub(60)..i].iter().copied().filter(|v| !v.is_nan()).collect();
+            let below = past.iter().filter(|v| **v < x[i]).count();
+            let same = past.iter().filter(|v| **v == x[i]).count();
+            let share = (below as f64 + 0.5 * same as f64) / past.len() as f64;
+            assert_eq!(found[i], (past.len() >= 45 && !x[i].is_nan()).then_some(share), "{i}");
+            assert_eq!(past_percentiles(&x[..=i], 60, 45)[i], found[i]);
+        }
+    }
+
+    #[test]
     fn planted_storms_droughts_and_trends_are_named() {
         let storm = 1_500..1_560;
         let drought = 1_900..2_000;

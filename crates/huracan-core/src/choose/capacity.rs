@@ -62,8 +62,8 @@ pub fn capacity(gross_edge_bps: f64, costs: &CostModel, trip: &Trip, adv_share_m
     let all = costs.round_trip_bps(reference, trip.sigma_ratio, trip.hold_ms, trip.funding_bps_per_8h);
     let left = gross_edge_bps - trip.other_bps - (all - slippage);
     let adv_limit_usd = adv_share_max * costs.adv_usd;
-    let known = left.is_finite() && adv_limit_usd.is_finite() && adv_limit_usd >= 0.0;
-    if !known || !(slippage > 0.0 && reference > 0.0) {
+    let positive = slippage > 0.0 && reference > 0.0 && adv_limit_usd >= 0.0;
+    if !(positive && left.is_finite() && adv_limit_usd.is_finite()) {
         return None;
     }
     let zero_edge_usd = reference * (left.max(0.0) / slippage).powi(2);
