@@ -122,8 +122,13 @@ fn draw_features(usable: &[usize], spec: &TreesSpec, round: usize) -> Vec<usize>
 fn draw_rows(weights: &Weights, cells: &[i64], spec: &TreesSpec, round: usize, out: &mut Rows) {
     out.rows.clear();
     out.cells.clear();
-    let mut rng = spec.seed.child("trees.rows", round as u64).rng();
     let everyone = spec.row_share >= 1.0;
+    if everyone && weights.all_count {
+        out.rows.extend(0..cells.len() as u32);
+        out.cells.extend_from_slice(cells);
+        return;
+    }
+    let mut rng = spec.seed.child("trees.rows", round as u64).rng();
     for (row, (&cell, &steps)) in cells.iter().zip(&weights.steps).enumerate() {
         if steps > 0 && (everyone || rng.random::<f64>() < spec.row_share) {
             out.rows.push(row as u32);

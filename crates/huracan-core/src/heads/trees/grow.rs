@@ -1,6 +1,6 @@
 //! One tree, best-first: of all leaves the one whose split gains most is cut next.
 
-use super::bins::Binned;
+use super::bins::{BLOCK, Binned};
 use super::ensemble::{BinNode, Node, Tree};
 use super::histogram::{self, Chosen, Histogram};
 use super::quantise::Scale;
@@ -128,8 +128,7 @@ impl Growth<'_> {
 
     /// Looks for the leaf's split, and keeps the histogram for its children.
     fn find_split(&self, leaf: &mut Leaf, histogram: Histogram) {
-        let edges = self.binned.edges();
-        leaf.split = split::best(&histogram, self.chosen, edges, leaf.total, self.scale, self.limits);
+        leaf.split = split::best(&histogram, self.chosen, leaf.total, self.scale, self.limits);
         leaf.histogram = Some(histogram);
     }
 
@@ -203,12 +202,13 @@ impl Rows {
     fn partition(&mut self, binned: &Binned, range: Range<usize>, node: BinNode) -> usize {
         let bins = binned.block(node.block as usize);
         let (rows, cells) = (&mut self.rows[range.clone()], &mut self.cells[range.clone()]);
-        self.aside_rows.resize(self.aside_rows.len().max(rows.len()), 0);
-        self.aside_cells.resize(self.aside_cells.len().max(rows.len()), 0);
+        let most = self.aside_rows.len().max(rows.len());
+        self.aside_rows.resize(most, 0);
+        self.aside_cells.resize(most, 0);
         let (mut left, mut right) = (0, 0);
         for i in 0..rows.len() {
             let (row, cell) = (rows[i], cells[i]);
-            let goes_left = node.goes_left(bins[row as usize][usize::from(node.place)]);
+            let goes_left = node.goes_left(bins[row as usize][usize::from(node.place) % BLOCK]);
             // Both are written and one is kept: no branch to mispredict.
             rows[left] = row;
             cells[left] = cell;

@@ -61,7 +61,7 @@ fn add_full(bins: &[[u8; BLOCK]], rows: &[u32], cells: &[i64], histogram: &mut [
     }
 }
 
-/// Some features of a block.
+/// Some features of a block, eight at a time.
 fn add_some(
     bins: &[[u8; BLOCK]],
     places: &[u8],
@@ -69,10 +69,19 @@ fn add_some(
     cells: &[i64],
     histogram: &mut [[i64; CELLS]],
 ) {
+    let (eights, rest) = histogram.as_chunks_mut::<8>();
+    let (places, rest_places) = places.as_chunks::<8>();
     for (&row, &cell) in rows.iter().zip(cells) {
         let bins = &bins[row as usize];
-        for (sums, &place) in histogram.iter_mut().zip(places) {
-            let sum = &mut sums[usize::from(bins[usize::from(place) % BLOCK]) % CELLS];
+        let bin = |place: u8| usize::from(bins[usize::from(place) % BLOCK]) % CELLS;
+        for (sums, places) in eights.iter_mut().zip(places) {
+            for k in 0..8 {
+                let sum = &mut sums[k][bin(places[k])];
+                *sum = sum.wrapping_add(cell);
+            }
+        }
+        for (sums, &place) in rest.iter_mut().zip(rest_places) {
+            let sum = &mut sums[bin(place)];
             *sum = sum.wrapping_add(cell);
         }
     }

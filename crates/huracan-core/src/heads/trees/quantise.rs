@@ -8,6 +8,9 @@ const LEVELS: f64 = 32_767.0;
 /// Weight levels where weights are not small whole numbers.
 const WEIGHT_LEVELS: f64 = 1_023.0;
 
+/// Low bits of a cell at least, so that a residual sum has no more digits than an f64.
+const SHIFT_MIN: u32 = 12;
+
 /// Row weights in whole steps.
 pub(super) struct Weights {
     /// A row's weight in steps, length n; 0 leaves the row out.
@@ -18,6 +21,8 @@ pub(super) struct Weights {
     pub shift: u32,
     /// Sum of all steps.
     pub total: u64,
+    /// Whether no row has weight 0.
+    pub all_count: bool,
 }
 
 impl Weights {
@@ -42,8 +47,11 @@ impl Weights {
             }
         };
         let total: u64 = steps.iter().map(|&s| u64::from(s)).sum();
-        let shift = u64::BITS - total.leading_zeros();
-        (total > 0 && step > 0.0 && shift < 48).then_some(Weights { steps, step, shift, total })
+        let shift = (u64::BITS - total.leading_zeros()).max(SHIFT_MIN);
+        (total > 0 && step > 0.0 && shift < 48).then(|| {
+            let all_count = !steps.contains(&0);
+            Weights { steps, step, shift, total, all_count }
+        })
     }
 }
 
@@ -74,20 +82,34 @@ pub(super) fn cells(residual: &[f64], weights: &Weights, cells: &mut Vec<i64>) -
     if !(largest > 0.0 && largest.is_finite()) {
         return None;
     }
-    // Whole numbers, so that the bound does not depend on the order of rows either.
-    let total: u64 = both().map(|pair| (weighted(pair).abs() / largest * LEVELS).ceil() as u64).sum();
     let room = (1_u64 << (63 - weights.shift)) - 1;
-    let levels = if total <= room { LEVELS } else { (LEVELS * (room as f64 / total as f64)).floor() - 1.0 };
+    let mut levels = LEVELS;
+    if residual.len() as u64 > room / (LEVELS as u64 + 1) {
+        // A sum of whole numbers, so that the bound does not depend on the order of rows either.
+        let total: u64 = both().map(|pair| (weighted(pair).abs() / largest * LEVELS) as u64 + 1).sum();
+        if total > room {
+            levels = (LEVELS * (room as f64 / total as f64)).floor() - 1.0;
+        }
+    }
     if levels < 1.0 {
         return None;
     }
     let level = largest / levels;
+    let inverse = levels / largest;
+    if !inverse.is_finite() {
+        return None;
+    }
     cells.clear();
-    cells.extend(both().map(|pair| {
-        let quantised = (weighted(pair) / level).round() as i64;
-        (quantised << weights.shift) + i64::from(*pair.1)
-    }));
+    cells
+        .extend(both().map(|pair| (nearest(weighted(pair) * inverse) << weights.shift) + i64::from(*pair.1)));
     Some(Scale { shift: weights.shift, level, step: weights.step })
+}
+
+/// The nearest whole number, of two the even one, for less than 2⁵¹ either way: what is left in the
+/// low bits next to 1.5 × 2⁵².
+fn nearest(value: f64) -> i64 {
+    const MIDDLE: f64 = 1.5 * (1_u64 << 52) as f64;
+    (value + MIDDLE).to_bits() as i64 - MIDDLE.to_bits() as i64
 }
 
 /// Weighted mean of values, the same whatever their order; `None` when one is not finite.

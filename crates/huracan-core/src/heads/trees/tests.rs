@@ -254,7 +254,7 @@ fn noise_is_given_nothing_by_default_and_a_pattern_is_found() {
         assert!(sd < 0.02, "seed {seed}: scores of noise vary by {sd}");
     }
     let (_, r) = spread(50, 0.6);
-    assert!(r > 0.3, "{r}");
+    assert!(r > 0.15, "{r}");
 }
 
 #[test]
