@@ -67,16 +67,6 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// The number that stands for it as `activation` among an encoder's parameters; tanh where there
-    /// is none.
-    fn of(parameters: &BTreeMap<String, f64>) -> std::result::Result<Activation, String> {
-        match parameters.get("activation").copied().unwrap_or(0.0) {
-            0.0 => Ok(Activation::Tanh),
-            1.0 => Ok(Activation::Relu),
-            other => Err(format!("the activation is {other}, expected 0 (tanh) or 1 (relu)")),
-        }
-    }
-
     fn apply(self, x: f64) -> f64 {
         match self {
             Activation::Tanh => x.tanh(),
@@ -95,7 +85,7 @@ impl Activation {
 
 impl CodeMap {
     /// Reads the tensors of an encoder: `components` [k, p], or `encoder_0_weight` [h, p],
-    /// `encoder_0_bias` [h], `encoder_1_weight` … up to the layer of the codes.
+    /// `encoder_0_bias` [h], `encoder_1_weight` … up to the layer of the codes, with tanh between.
     fn of(encoder: &EncoderFile) -> std::result::Result<CodeMap, String> {
         let tensors = &encoder.tensors;
         if let Some(components) = tensors.get("components") {
@@ -113,7 +103,7 @@ impl CodeMap {
             let names: Vec<&String> = tensors.keys().collect();
             return Err(format!("its tensors are {names:?}, expected components or encoder_0_weight"));
         }
-        Ok(CodeMap::Network { layers, activation: Activation::of(&encoder.card.meaning.parameters)? })
+        Ok(CodeMap::Network { layers, activation: Activation::Tanh })
     }
 
     /// Number of codes.

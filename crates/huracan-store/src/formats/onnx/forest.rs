@@ -1,10 +1,12 @@
 //! An ensemble of regression trees as a table of nodes, and as `TreeEnsembleRegressor`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::super::check::{self, Checked};
 use super::graph::{Graph, ML_DOMAIN, Value, doubles, int, ints, string, strings};
-use super::proto::DOUBLE;
+use super::proto::{DOUBLE, ModelProto};
 
 /// `score = base + Σ value of the leaf that the row reaches`, over all trees.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -47,6 +49,50 @@ pub enum Node {
 }
 
 impl Forest {
+    /// Reads the arrays of a head that is trees: `base` (1), `nodes` (one a tree: its number of
+    /// splits), `feature`, `threshold`, `missing_left`, `left`, `right` (one a split), `value` (one a
+    /// leaf, a tree has one more than splits). A child is a split of its tree, or −1 − leaf.
+    ///
+    /// # Errors
+    /// What is missing or does not fit; whether it is a tree over some columns says [`Forest::check`].
+    pub fn of(arrays: &BTreeMap<String, Vec<f64>>) -> Result<Forest, String> {
+        let array = |name: &str| arrays.get(name).ok_or_else(|| format!("it has no {name}, expected one"));
+        let base = array("base")?;
+        check::same_len("base", base.len(), "scores", 1)?;
+        let [feature, threshold, missing_left, left, right, value] =
+            ["feature", "threshold", "missing_left", "left", "right", "value"].map(array);
+        let (feature, value) = (feature?, value?);
+        let of_splits = |name: &str, found: Result<_, String>| {
+            let found: &Vec<f64> = found?;
+            check::same_len(name, found.len(), "feature", feature.len()).map(|()| found)
+        };
+        let threshold = of_splits("threshold", threshold)?;
+        let missing_left = of_splits("missing_left", missing_left)?;
+        let (left, right) = (of_splits("left", left)?, of_splits("right", right)?);
+        let (mut trees, mut split, mut leaf) = (Vec::new(), 0, 0);
+        for &splits in array("nodes")? {
+            let splits = whole("nodes", splits, feature.len() - split)?;
+            let mut nodes = Vec::with_capacity(2 * splits + 1);
+            for at in split..split + splits {
+                nodes.push(Node::Split {
+                    feature: whole("feature", feature[at], usize::MAX)?,
+                    threshold: threshold[at],
+                    left: child_index("left", left[at], splits)?,
+                    right: child_index("right", right[at], splits)?,
+                    default_left: missing_left[at] != 0.0,
+                });
+            }
+            let leaves = value.get(leaf..=leaf + splits);
+            let leaves = leaves.ok_or_else(|| format!("value has {} values, expected more", value.len()))?;
+            nodes.extend(leaves.iter().map(|&value| Node::Leaf { value }));
+            trees.push(Tree { nodes });
+            (split, leaf) = (split + splits, leaf + splits + 1);
+        }
+        check::same_len("feature", feature.len(), "nodes", split)?;
+        check::same_len("value", value.len(), "nodes", leaf)?;
+        Ok(Forest { base: base[0], trees })
+    }
+
     /// Whether every tree is one over `columns` columns: each node but the root has exactly one
     /// parent, which comes before it.
     ///
@@ -63,6 +109,15 @@ impl Forest {
     /// The score of one row of columns, NaN where missing.
     pub fn score(&self, row: &[f64]) -> f64 {
         self.base + self.trees.iter().map(|tree| tree.value(row)).sum::<f64>()
+    }
+
+    /// The ensemble alone: `columns` [N, p], NaN where missing → `score` [N, 1].
+    pub fn to_onnx(&self, columns: usize) -> ModelProto {
+        let mut graph = Graph::new("huracan_trees", "score = base + the leaf of every tree");
+        let given = graph.input("columns", columns, "columns of the head; NaN where missing");
+        let score = self.build(&mut graph, &given);
+        graph.output(&score, "score", 1, "score of the ensemble");
+        graph.model(&BTreeMap::new())
     }
 
     /// Adds the ensemble to a graph: `columns` [N, p] → [N, 1]. The operator adds up leaves in f64 and
@@ -107,6 +162,18 @@ impl Forest {
         let sum = graph.node("Cast", &[&sum], vec![int("to", DOUBLE.into())]);
         graph.node("Add", &[&sum, &base], Vec::new())
     }
+}
+
+/// A whole number up to `most`.
+fn whole(name: &str, value: f64, most: usize) -> Result<usize, String> {
+    let fits = value.fract() == 0.0 && value >= 0.0 && value <= most as f64;
+    check::that(fits, || format!("{name} holds {value}, expected a whole number up to {most}"))?;
+    Ok(value as usize)
+}
+
+/// Where the child is in a table that has the tree's splits first, then its leaves.
+fn child_index(name: &str, child: f64, splits: usize) -> Result<usize, String> {
+    if child >= 0.0 { whole(name, child, splits) } else { Ok(splits + whole(name, -1.0 - child, splits)?) }
 }
 
 impl Tree {
@@ -227,6 +294,45 @@ pub(super) mod tests {
             let found = forest().score(&row);
             assert!((found - (0.01 + 0.125 + expected)).abs() < 1e-15, "{row:?}: {found}");
         }
+    }
+
+    #[test]
+    fn the_arrays_of_a_head_are_read_as_trees() {
+        let arrays = |spoil: fn(&mut BTreeMap<String, Vec<f64>>)| {
+            let mut arrays: BTreeMap<String, Vec<f64>> = [
+                ("base", &[0.01][..]),
+                ("nodes", &[3.0, 1.0, 0.0]),
+                ("feature", &[0.0, 2.0, 1.0, 1.0]),
+                ("threshold", &[0.5, -1.25, 0.1, 0.0]),
+                ("missing_left", &[1.0, 0.0, 1.0, 0.0]),
+                ("left", &[-1.0, -2.0, -3.0, -1.0]),
+                ("right", &[1.0, 2.0, -4.0, -2.0]),
+                ("value", &[1.0, -0.3, 0.1, 1.0 / 3.0, -2.0, 0.25, 0.125]),
+            ]
+            .map(|(name, values)| (name.to_owned(), values.to_vec()))
+            .into();
+            spoil(&mut arrays);
+            Forest::of(&arrays)
+        };
+        let found = arrays(|_| ()).unwrap();
+        assert_eq!(found.check(3), Ok(()));
+        let values = [f64::NAN, -2.0, 0.05, 0.5, 0.6];
+        for row in values.iter().flat_map(|&a| values.iter().flat_map(move |&b| values.map(|c| [a, b, c]))) {
+            assert_eq!(found.score(&row), forest().score(&row), "{row:?}");
+        }
+        let check = |spoil: fn(&mut BTreeMap<String, Vec<f64>>), says: &str| {
+            let error = arrays(spoil).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        };
+        check(|a| drop(a.remove("value")), "no value");
+        check(|a| drop(a.remove("base")), "no base");
+        check(|a| a.get_mut("left").unwrap().truncate(3), "left has 3");
+        check(|a| a.get_mut("nodes").unwrap()[0] = 9.0, "nodes holds 9");
+        check(|a| a.get_mut("nodes").unwrap()[0] = 0.5, "nodes holds 0.5");
+        check(|a| a.get_mut("nodes").unwrap().truncate(2), "value has 7");
+        check(|a| a.get_mut("value").unwrap().truncate(6), "value has 6");
+        check(|a| a.get_mut("right").unwrap()[0] = -5.5, "right holds");
+        check(|a| a.get_mut("feature").unwrap()[0] = f64::NAN, "feature holds NaN");
     }
 
     #[test]

@@ -18,8 +18,10 @@ use crate::error::{Result, StoreError};
 
 /// The recipe's last column, made from all others: the share of them that is missing.
 const MISSING_SHARE: &str = "missing_share";
-/// The kinds of head that are `weights · columns + intercept`.
-const LINEAR_KINDS: [&str; 1] = ["ridge"];
+/// A head that is `weights · columns + intercept`.
+const RIDGE: &str = "ridge";
+/// A head that is trees over its columns; where it has weights too, both are added.
+const TREES: &str = "trees";
 
 /// A champion on its own.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -115,11 +117,12 @@ impl Scorer {
             format!("its encoder is {:?}, found {found:?}", head.encoder_id)
         })
         .map_err(refused)?;
+        let own_columns = preparation.columns().len();
         let scorer = Scorer {
             about,
             preparation,
             encoder,
-            head: Head::of(head).map_err(refused)?,
+            head: Head::of(head, own_columns).map_err(refused)?,
             edge: Edge::of(head),
         };
         scorer.check().map_err(refused)?;
@@ -273,22 +276,27 @@ impl Preparation {
 }
 
 impl Head {
-    fn of(head: &HeadFile) -> std::result::Result<Head, String> {
-        check::that(LINEAR_KINDS.contains(&head.kind.as_str()), || {
-            format!("its kind is {:?}, expected one of {LINEAR_KINDS:?}", head.kind)
-        })?;
-        let array = |name: &str| {
-            head.arrays.get(name).cloned().ok_or_else(|| format!("it has no {name}, expected one"))
+    /// The head of a file; `own_columns` of its columns are not codes.
+    fn of(head: &HeadFile, own_columns: usize) -> std::result::Result<Head, String> {
+        let is_trees = match head.kind.as_str() {
+            RIDGE => false,
+            TREES => true,
+            other => return Err(format!("its kind is {other:?}, expected {RIDGE:?} or {TREES:?}")),
         };
-        let intercept = array("intercept")?;
+        let array = |name: &str, absent: (usize, f64)| match head.arrays.get(name) {
+            Some(values) => Ok(values.clone()),
+            None if is_trees => Ok(vec![absent.1; absent.0]),
+            None => Err(format!("it has no {name}, expected one")),
+        };
+        let intercept = array("intercept", (1, 0.0))?;
         check::same_len("intercept", intercept.len(), "scores", 1)?;
         Ok(Head {
             kind: head.kind.clone(),
             columns: head.columns.clone(),
-            scale: array("scale")?,
-            weights: array("weights")?,
+            scale: array("scale", (own_columns, 1.0))?,
+            weights: array("weights", (head.columns.len(), 0.0))?,
             intercept: intercept[0],
-            trees: None,
+            trees: is_trees.then(|| Forest::of(&head.arrays)).transpose()?,
         })
     }
 

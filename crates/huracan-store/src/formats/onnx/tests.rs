@@ -147,10 +147,6 @@ fn a_network_bends_between_its_layers_and_not_after_the_last() {
         let sum: f64 = (0..3).map(|h| array("encoder_1_weight")[3 * k + h] * hidden[h]).sum();
         assert!((found - sum - array("encoder_1_bias")[k]).abs() < 1e-12);
     }
-    let mut relu = network();
-    relu.card.meaning.parameters.insert("activation".to_owned(), 1.0);
-    let CodeMap::Network { activation, .. } = Encoding::of(&relu).unwrap().map else { panic!("a network") };
-    assert_eq!(activation, Activation::Relu);
 }
 
 /// Every graph that can be written.
@@ -229,6 +225,28 @@ fn the_json_form_survives_and_scores_the_same() {
     assert_eq!(back.score(&ROWS[1], 0.01), scorer.score(&ROWS[1], 0.01));
     let encoding = Encoding::of(&pca()).unwrap();
     assert_eq!(from_bytes::<Encoding>("x", &to_bytes(&encoding).unwrap()).unwrap(), encoding);
+}
+
+#[test]
+fn a_head_of_trees_needs_no_weights() {
+    let mut head = head(None);
+    head.kind = "trees".to_owned();
+    let arrays: [(&str, &[f64]); 8] = [
+        ("base", &[0.5]),
+        ("nodes", &[1.0]),
+        ("feature", &[2.0]),
+        ("threshold", &[0.0]),
+        ("missing_left", &[1.0]),
+        ("left", &[-1.0]),
+        ("right", &[-2.0]),
+        ("value", &[-1.0, 2.0]),
+    ];
+    head.arrays = arrays.map(|(name, values)| (name.to_owned(), values.to_vec())).into();
+    let scorer = Scorer::of(&head, &features(), None, BTreeMap::new()).unwrap();
+    assert_eq!(ROWS.map(|row| scorer.score(&row, 1.0).score), [2.5, -0.5, -0.5, -0.5]);
+    head.arrays.get_mut("feature").unwrap()[0] = 4.0;
+    let error = Scorer::of(&head, &features(), None, BTreeMap::new()).unwrap_err().to_string();
+    assert!(error.contains("tree 0: node 0 asks column 4"), "{error}");
 }
 
 #[test]
