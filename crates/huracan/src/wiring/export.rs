@@ -42,6 +42,9 @@ pub fn export(request: &ExportRequest) -> Result<ExportView, Failure> {
 }
 
 fn encoder_alone(store: &LocalStore, format: Form) -> Result<(String, Vec<u8>, Facts), Failure> {
+    if format == Form::Lightgbm {
+        return Err(does_not_fit("lightgbm holds trees, an encoder is none"));
+    }
     let Some(file) = encoder::in_force(store)? else {
         let message = format!("{}: no encoder is in force there", store.root().display());
         return Err(Failure::new(Exit::Store, "no_encoder", message).help(
@@ -51,11 +54,8 @@ fn encoder_alone(store: &LocalStore, format: Form) -> Result<(String, Vec<u8>, F
     let encoding = Encoding::of(&file)?;
     let mut facts = encoder_facts(&file);
     let bytes = match format {
-        Form::Lightgbm => {
-            return Err(does_not_fit("lightgbm holds trees, an encoder is none"));
-        }
         Form::Json => to_bytes(&encoding)?,
-        Form::Onnx => onnx(&encoding.to_onnx(), &mut facts),
+        _ => onnx(&encoding.to_onnx(), &mut facts),
     };
     Ok(("encoder".to_owned(), bytes, facts))
 }

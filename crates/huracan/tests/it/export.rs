@@ -1,21 +1,108 @@
 //! Exported heads and encoders: what is in the files, and whether onnxruntime and plain Python make
 //! of them what we do.
 
-use crate::market::{fresh, trained};
+use crate::market::{files, fresh, trained};
 use crate::run::{Ran, huracan_in};
-use huracan_core::words::Seed;
+use huracan_core::words::{Seed, Symbol, UtcMs};
+use huracan_store::champions::Nomination;
+use huracan_store::formats::champion::PromotedBy;
+use huracan_store::formats::encoder::{EncoderCard, EncoderFile, Meaning, encoder_id};
 use huracan_store::formats::from_bytes;
 use huracan_store::formats::onnx::proto::{ModelProto, ValueInfoProto};
 use huracan_store::formats::onnx::{Activation, CodeMap, Encoding, Forest, Layer, Node, Scorer, Tree};
-use huracan_store::{LocalStore, champions};
+use huracan_store::formats::tensors::Tensor;
+use huracan_store::formats::wire::Span;
+use huracan_store::models::{self, ModelFolder};
+use huracan_store::{LocalStore, StorePath, champions, encoder};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
-/// `huracan export` of the trained store, in a folder of its own.
+const CODES: usize = 5;
+
+/// A copy of the trained store in which Bitcoin's champion has codes, whatever the run thought of
+/// them.
+fn store() -> &'static Path {
+    static STORE: OnceLock<PathBuf> = OnceLock::new();
+    STORE.get_or_init(|| {
+        let folder = fresh("export_store");
+        copy(trained(), &folder);
+        give_codes(&LocalStore::open(&folder).unwrap(), &"BTCUSDT.P".parse().unwrap());
+        folder
+    })
+}
+
+fn copy(store: &Path, into: &Path) {
+    for (name, bytes) in files(store, &["runs"]) {
+        let path = into.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+/// Makes a model with codes of a coin's champion, and makes that the champion.
+fn give_codes(store: &LocalStore, symbol: &Symbol) {
+    let (champion, revision) = champions::read(store, symbol).unwrap().unwrap();
+    let model = models::read_model(store, &StorePath::new(champion.model_path).unwrap()).unwrap();
+    let (mut artifacts, mut lineage) = (model.artifacts, model.manifest.lineage);
+    let names: Vec<String> = artifacts.features.recipe.columns.iter().map(|c| c.name.clone()).collect();
+    let encoder = encoder_of(names, &artifacts.head.arrays["scale"], lineage.first_bar.0);
+    encoder::publish(store, &encoder).unwrap();
+
+    artifacts.features.recipe.shared_codes = CODES as u64;
+    let features_id = artifacts.features.recipe.id().unwrap();
+    artifacts.features.features_id = features_id.clone();
+    let head = &mut artifacts.head;
+    head.features_id = features_id.clone();
+    head.encoder_id = Some(encoder.card.encoder_id.clone());
+    head.columns = (0..CODES).map(|k| format!("code_{k}")).chain(head.columns.clone()).collect();
+    let weights = (0..CODES).map(|k| 0.02 * noise(k)).chain(head.arrays["weights"].clone()).collect();
+    head.arrays.insert("weights".to_owned(), weights);
+    (lineage.features_id, lineage.encoder_id) = (features_id, head.encoder_id.clone());
+    let at = champion.updated_at.0;
+    let written =
+        models::write_model_folder(store, ModelFolder::Challenger(at), &artifacts, &lineage).unwrap();
+    let nomination = Nomination {
+        model_path: written.path,
+        trade_ok: false,
+        promoted_by: PromotedBy::Operator,
+        at,
+        expires_at: champion.expires_at.0,
+    };
+    champions::point(store, &nomination, Some(&revision)).unwrap();
+}
+
+fn encoder_of(feature_names: Vec<String>, scale: &[f64], at: UtcMs) -> EncoderFile {
+    let p = feature_names.len();
+    let data = (0..CODES * p).map(|i| noise((1 << 30) + i) / (p as f64).sqrt()).collect();
+    let tensors = BTreeMap::from([("components".to_owned(), Tensor { shape: vec![CODES, p], data })]);
+    let meaning = Meaning {
+        encoder_type: "pca".to_owned(),
+        n_components: CODES as u64,
+        feature_names,
+        center: vec![0.0; p],
+        scale: scale.to_vec(),
+        parameters: BTreeMap::from([("winsor_sigmas".to_owned(), 6.0)]),
+    };
+    let card = EncoderCard {
+        encoder_id: encoder_id(&meaning, &tensors).unwrap(),
+        meaning,
+        explained_variance_ratio: Vec::new(),
+        fit_window: Span { from: at.into(), until: UtcMs(at.0 + UtcMs::DAY).into() },
+        symbols: Vec::new(),
+        trained_at: at.into(),
+        valid_until: UtcMs(at.0 + UtcMs::DAY).into(),
+        training_loss: None,
+    };
+    EncoderFile { card, tensors }
+}
+
+/// `huracan export` of that store, in a folder of its own.
 fn export(place: &Path, arguments: &[&str]) -> Ran {
-    let store = ["--store", trained().to_str().unwrap()];
+    let store = ["--store", store().to_str().unwrap()];
     huracan_in(place, &[&["export"], arguments, &store[..]].concat(), &[])
 }
 
@@ -26,10 +113,10 @@ fn noise(at: usize) -> f64 {
 
 /// Symbols of the champions, those with codes first.
 fn symbols() -> Vec<(String, bool)> {
-    let store = LocalStore::open(trained()).unwrap();
-    let with_codes = |symbol| champions::read(&store, symbol).unwrap().unwrap().0.encoder_id.is_some();
+    let opened = LocalStore::open(store()).unwrap();
+    let with_codes = |symbol| champions::read(&opened, symbol).unwrap().unwrap().0.encoder_id.is_some();
     let mut found: Vec<(String, bool)> =
-        champions::list(&store).unwrap().iter().map(|s| (s.to_string(), with_codes(s))).collect();
+        champions::list(&opened).unwrap().iter().map(|s| (s.to_string(), with_codes(s))).collect();
     found.sort_by_key(|(_, with_codes)| !with_codes);
     found
 }
@@ -272,7 +359,7 @@ fn the_encoder_alone_gives_the_same_codes_in_onnxruntime_and_from_its_pickle() {
     let cases = encoder_cases(&encoding);
     if let Some(python) = python("pickle, json, math") {
         let pickle = place.join("shared_encoder.pkl");
-        std::fs::copy(trained().join("meta/shared_encoder.pkl"), &pickle).unwrap();
+        std::fs::copy(store().join("meta/shared_encoder.pkl"), &pickle).unwrap();
         peer(&python, "pickle_check.py", &pickle, &cases, 1e-12);
     }
     if let Some(python) = python("onnx, onnxruntime, numpy") {
@@ -309,11 +396,7 @@ fn what_cannot_be_exported_says_what_to_do() {
 #[test]
 fn a_head_whose_encoder_is_gone_is_not_exported() {
     let place = fresh("export_lost");
-    for (name, bytes) in crate::market::files(trained(), &["runs"]) {
-        let path = place.join("store").join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
-    }
+    copy(store(), &place.join("store"));
     std::fs::remove_dir_all(place.join("store/meta/encoders")).unwrap();
     let symbol = &symbols()[0].0;
     let ran = huracan_in(&place, &["export", symbol, "--format", "onnx", "--store", "store"], &[]);
