@@ -10,3 +10,4 @@
 pub mod own;
 pub mod pooled;
 pub mod slopes;
+pub mod trees;

@@ -1,0 +1,111 @@
+//! From weights and residuals in floating point to integers whose sums are exact.
+//!
+//! A row is one i64 cell: its quantised weighted residual in the high bits, its weight in the low
+//! bits. Sums of cells are sums of both, as long as neither half runs over; the scales see to that.
+
+/// Largest quantised residual: 16 bits with the sign.
+const LEVELS: f64 = 32_767.0;
+/// Weight levels where weights are not small whole numbers.
+const WEIGHT_LEVELS: f64 = 1_023.0;
+
+/// Row weights in whole steps.
+pub(super) struct Weights {
+    /// A row's weight in steps, length n; 0 leaves the row out.
+    pub steps: Vec<u32>,
+    /// Weight of one step, in rows of weight 1.
+    pub step: f64,
+    /// Low bits of a cell, enough for the sum of all weights.
+    pub shift: u32,
+    /// Sum of all steps.
+    pub total: u64,
+}
+
+impl Weights {
+    /// Weights of n rows: 1 each when none are given, exact when they are whole and at most 1,023,
+    /// else in 1,023 steps of the largest. `None` when one is negative or not finite, or all are 0.
+    pub fn of(rows: usize, weight: Option<&[f64]>) -> Option<Weights> {
+        let (steps, step) = match weight {
+            None => (vec![1; rows], 1.0),
+            Some(weight) => {
+                if weight.len() != rows || !weight.iter().all(|w| w.is_finite() && *w >= 0.0) {
+                    return None;
+                }
+                let largest = weight.iter().fold(0.0, |m: f64, &w| m.max(w));
+                let whole = largest <= WEIGHT_LEVELS && weight.iter().all(|w| w.fract() == 0.0);
+                let same = weight.iter().all(|&w| w == largest);
+                let step = match (whole, same) {
+                    (true, _) => 1.0,
+                    (false, true) => largest,
+                    (false, false) => largest / WEIGHT_LEVELS,
+                };
+                (weight.iter().map(|w| (w / step).round() as u32).collect(), step)
+            }
+        };
+        let total: u64 = steps.iter().map(|&s| u64::from(s)).sum();
+        let shift = u64::BITS - total.leading_zeros();
+        (total > 0 && step > 0.0 && shift < 48).then_some(Weights { steps, step, shift, total })
+    }
+}
+
+/// Sums of cells read back.
+#[derive(Clone, Copy)]
+pub(super) struct Scale {
+    /// Low bits that hold weight.
+    pub shift: u32,
+    /// Residual (times weight steps) of one quantised level.
+    pub level: f64,
+    /// Weight of one step.
+    pub step: f64,
+}
+
+impl Scale {
+    /// Residual sum in levels and weight in steps of a sum of cells.
+    pub fn parts(self, cell: i64) -> (f64, f64) {
+        ((cell >> self.shift) as f64, (cell & ((1 << self.shift) - 1)) as f64)
+    }
+}
+
+/// Fills a cell a row from residuals; the scale to read sums of them. `None` when all residuals are
+/// 0 or one is not finite.
+pub(super) fn cells(residual: &[f64], weights: &Weights, cells: &mut Vec<i64>) -> Option<Scale> {
+    let weighted = |(r, &s): (&f64, &u32)| r * f64::from(s);
+    let both = || residual.iter().zip(&weights.steps);
+    let largest = both().map(weighted).fold(0.0, |m: f64, g| if g.abs() <= m { m } else { g.abs() });
+    if !(largest > 0.0 && largest.is_finite()) {
+        return None;
+    }
+    // Whole numbers, so that the bound does not depend on the order of rows either.
+    let total: u64 = both().map(|pair| (weighted(pair).abs() / largest * LEVELS).ceil() as u64).sum();
+    let room = (1_u64 << (63 - weights.shift)) - 1;
+    let levels = if total <= room { LEVELS } else { (LEVELS * (room as f64 / total as f64)).floor() - 1.0 };
+    if levels < 1.0 {
+        return None;
+    }
+    let level = largest / levels;
+    cells.clear();
+    cells.extend(both().map(|pair| {
+        let quantised = (weighted(pair) / level).round() as i64;
+        (quantised << weights.shift) + i64::from(*pair.1)
+    }));
+    Some(Scale { shift: weights.shift, level, step: weights.step })
+}
+
+/// Weighted mean of values, the same whatever their order; `None` when one is not finite.
+///
+/// Values are rounded to 2⁻⁵² of the power of two above the largest and summed as integers.
+pub(super) fn mean(values: impl Iterator<Item = f64> + Clone, weights: &Weights) -> Option<f64> {
+    let largest = values.clone().fold(0.0, |m: f64, v| if v.abs() <= m { m } else { v.abs() });
+    if !largest.is_finite() {
+        return None;
+    }
+    if largest == 0.0 {
+        return Some(0.0);
+    }
+    let unit = largest / (1_u64 << 52) as f64;
+    if unit < f64::MIN_POSITIVE {
+        return Some(0.0);
+    }
+    let term = |(v, &s): (f64, &u32)| (v / unit).round() as i128 * i128::from(s);
+    let sum: i128 = values.zip(&weights.steps).map(term).sum();
+    Some(sum as f64 / weights.total as f64 * unit)
+}
