@@ -19,6 +19,7 @@ pub mod heartbeat;
 pub mod manifest;
 pub mod meta_learner;
 pub mod metrics;
+pub mod onnx;
 pub mod overrides;
 pub mod promotion;
 pub mod roster;

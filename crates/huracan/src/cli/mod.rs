@@ -7,6 +7,7 @@ pub mod config;
 pub mod data;
 pub mod demo;
 pub mod doctor;
+pub mod export;
 pub mod features;
 pub mod roster;
 pub mod settings;
@@ -69,6 +70,8 @@ pub enum Command {
     Why(why::WhyArgs),
     /// Check stored results against their manifests
     Verify(verify::VerifyArgs),
+    /// Write a champion or the encoder in a form that other programs run: ONNX, LightGBM, JSON
+    Export(export::ExportArgs),
     /// Check, import or fetch candles
     #[command(subcommand)]
     Data(data::DataCommand),
@@ -93,6 +96,7 @@ fn epilogue() -> String {
          huracan train --candles ./candles --symbols top:20  only the 20 most liquid coins\n  \
          huracan roster                                      the ranked list\n  \
          huracan why BTCUSDT                                 every gate with its value and limit\n  \
+         huracan export BTCUSDT --format onnx                its head for other programs\n  \
          huracan verify all                                  are the stored files what was published?\n\n\
          Configuration: defaults < --config FILE < environment (HURACAN__ENGINE__TARGET_SYMBOLS=200) < flags\n\n{}",
         Exit::table()
@@ -167,6 +171,7 @@ pub fn run(cli: Cli, world: &World) -> Result<Output, Failure> {
         Command::Roster => roster::run(global, world),
         Command::Why(args) => why::run(args, global, world),
         Command::Verify(args) => verify::run(args, global, world, &session()?),
+        Command::Export(args) => export::run(args, global, world),
         Command::Data(command) => data::run(command, global, world, &session()?),
         Command::Features => Ok(features::run(world)),
         Command::Config(command) => config::run(command, global, world),

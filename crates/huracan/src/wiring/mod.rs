@@ -6,6 +6,7 @@
 
 mod candles;
 mod demo;
+mod export;
 mod failures;
 mod fetch;
 mod published;
@@ -16,6 +17,7 @@ mod why;
 
 pub use candles::{data_check, data_import};
 pub use demo::demo;
+pub use export::export;
 pub use fetch::data_fetch;
 pub use published::roster;
 pub use train::train;

@@ -3,12 +3,13 @@
 use crate::run::{huracan, huracan_in};
 use serde_json::json;
 
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 15] = [
     &["demo"],
     &["train"],
     &["roster"],
     &["why"],
     &["verify"],
+    &["export"],
     &["data"],
     &["data", "check"],
     &["data", "import"],

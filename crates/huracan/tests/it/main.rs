@@ -2,6 +2,7 @@
 
 mod binary;
 mod configuration;
+mod export;
 mod floors;
 mod market;
 mod project;
