@@ -6,7 +6,7 @@ use super::EngineError;
 use super::statistics::{RawPool, Stage, Statistics, Targets};
 use crate::settings::Settings;
 use faer::{Mat, MatRef};
-use huracan_core::encoder::{Eigenbasis, Encoder, EncoderKind};
+use huracan_core::encoder::{Eigenbasis, Encoder, EncoderKind, reduced_rank};
 use huracan_core::gram::Moments;
 use huracan_core::heads::pooled::{
     penalty_metric, ridge, ridge_in_basis, ridge_on_codes, ridge_on_components,
@@ -358,27 +358,4 @@ fn score(head: Option<&[f64]>, validation: Option<&Moments>, j: usize, variant: 
         validation_ic: both.and_then(|(b, m)| m.correlation(b, j)),
         validation_slope: both.and_then(slope),
     }
-}
-
-fn reduced_rank(cov: &Mat<f64>, scatter: &Mat<f64>, ridge: f64, rank: usize) -> Option<Mat<f64>> {
-    let p = cov.nrows();
-    let mut a = cov.clone();
-    (0..p).for_each(|i| a[(i, i)] += ridge);
-    let basis = Eigenbasis::new(&a)?;
-    let half = Mat::from_fn(p, p, |i, j| basis.vectors[(i, j)] / basis.values[j].max(1e-12).sqrt());
-    let root = &half * basis.vectors.transpose();
-    let inner = Eigenbasis::new(&(&root * scatter * &root))?;
-    let k = rank.min(inner.rank);
-    let mut w = &root * inner.vectors.get(.., ..k);
-    for j in 0..k {
-        for _ in 0..2 {
-            for l in 0..j {
-                let dot: f64 = (0..p).map(|i| w[(i, l)] * w[(i, j)]).sum();
-                (0..p).for_each(|i| w[(i, j)] -= dot * w[(i, l)]);
-            }
-        }
-        let norm = (0..p).map(|i| w[(i, j)] * w[(i, j)]).sum::<f64>().sqrt();
-        (0..p).for_each(|i| w[(i, j)] /= norm);
-    }
-    Some(w)
 }
