@@ -4,11 +4,8 @@
 //! are what `examples/generated_market.rs` prints.
 
 use criterion::{Criterion, Throughput};
-use huracan_core::encoder::EncoderKind;
-use huracan_core::encoder::autoencoder::AutoencoderSpec;
-use huracan_core::heads::trees::TreesSpec;
-use huracan_core::words::{Seed, UtcMs};
-use huracan_core::{costs, labels, synth, trial};
+use huracan_core::words::UtcMs;
+use huracan_core::{synth, trial};
 use huracan_train::engine::{Engine, Outcome, Silent, run};
 use huracan_train::scratch::Scratch;
 use huracan_train::settings::*;
@@ -36,51 +33,12 @@ fn spec() -> synth::MarketSpec {
 }
 
 fn settings(spec: &synth::MarketSpec) -> Settings {
+    let standard = Settings::standard();
     Settings {
         timeframe: spec.timeframe,
         market: spec.market,
-        until: None,
-        universe: Universe::All,
-        gates: Default::default(),
-        label: labels::LabelSpec {
-            kind: labels::LabelKind::Relative,
-            horizon_bars: 24,
-            entry_lag_bars: 1,
-            sigma_half_life_bars: 72.0,
-            clip: 6.0,
-        },
-        research_horizons_bars: vec![4, 12],
-        walk: trial::plan::WalkForward { folds: 3, fold_days: 30.0, embargo_days: 5.0, inner_days: 30.0 },
-        fold_train_days_min: 30.0,
-        encoder: EncoderSettings {
-            kinds: vec![EncoderKind::Pca, EncoderKind::Rrr, EncoderKind::Autoencoder],
-            components: vec![10, 20, 50],
-            ranks: vec![3, 5, 10],
-            autoencoder: AutoencoderSpec { epochs_max: 12, ..AutoencoderSpec::default() },
-        },
-        heads: HeadSettings {
-            trees: Some(TreesSpec::default()),
-            trees_components: 20,
-            sample_rows: 131_072,
-        },
-        lambdas: vec![0.3, 1.0, 3.0, 10.0, 30.0, 100.0],
-        taus: vec![0.3, 3.0, 30.0],
-        own_log_odds_min: 3.0,
-        fees: Default::default(),
-        costs: costs::CostOptions::default(),
-        trading: TradingSettings {
-            entry_cost_multiples: vec![1.0, 1.5, 2.0, 3.0],
-            exit_bands: vec![0.3, -1.0],
-            day_sigma_target_pct: 2.0,
-            book: BookChoice::Auto,
-            funding_bps_per_8h: 1.0,
-        },
-        trade_gates: Default::default(),
-        champion: Default::default(),
-        placebos: 16,
-        placebo_run: None,
-        model_ttl_days: 7.0,
-        seed: Seed(1),
+        walk: trial::plan::WalkForward { folds: 3, ..standard.walk },
+        ..standard
     }
 }
 

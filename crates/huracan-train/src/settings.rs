@@ -1,5 +1,6 @@
 //! What a run is told: every number already checked, no default hidden at a call site.
 
+use crate::engine::lanes::Lane;
 use huracan_core::choose::champion::ChampionRule;
 use huracan_core::choose::trade_ok::TradeGates;
 use huracan_core::encoder::EncoderKind;
@@ -7,7 +8,7 @@ use huracan_core::encoder::autoencoder::AutoencoderSpec;
 use huracan_core::heads::trees::TreesSpec;
 use huracan_core::costs::{CostOptions, FeeSchedule};
 use huracan_core::gates::GateLimits;
-use huracan_core::labels::LabelSpec;
+use huracan_core::labels::{LabelKind, LabelSpec};
 use huracan_core::trial::metrics::MetricOptions;
 use huracan_core::trial::plan::WalkForward;
 use huracan_core::words::{Market, Seed, Symbol, Timeframe, UtcMs};
@@ -70,6 +71,8 @@ pub struct HeadSettings {
     pub trees_components: usize,
     /// Rows of all coins that autoencoder and trees are fitted on, at most.
     pub sample_rows: usize,
+    /// Variants that may be deployed; empty: all that are tried.
+    pub deploy: Vec<Lane>,
 }
 
 /// How edges become trades.
@@ -144,6 +147,58 @@ pub struct Settings {
 impl Settings {
     /// Block length in bars over which a placebo's sign is constant (METHOD: 72 bars).
     pub const SIGN_BLOCK_BARS: i64 = 72;
+
+    /// The method's own numbers for hourly bars: what benches, examples and tests start from. The
+    /// product's defaults are those of its configuration.
+    pub fn standard() -> Settings {
+        Settings {
+            timeframe: Timeframe::H1,
+            market: Market::Perp,
+            until: None,
+            universe: Universe::All,
+            gates: GateLimits::default(),
+            label: LabelSpec {
+                kind: LabelKind::Relative,
+                horizon_bars: 24,
+                entry_lag_bars: 1,
+                sigma_half_life_bars: 72.0,
+                clip: 6.0,
+            },
+            research_horizons_bars: vec![4, 12],
+            walk: WalkForward { folds: 5, fold_days: 30.0, embargo_days: 5.0, inner_days: 30.0 },
+            fold_train_days_min: 30.0,
+            encoder: EncoderSettings {
+                kinds: vec![EncoderKind::Pca, EncoderKind::Rrr, EncoderKind::Autoencoder],
+                components: vec![10, 20, 50],
+                ranks: vec![3, 5, 10],
+                autoencoder: AutoencoderSpec { epochs_max: 12, ..AutoencoderSpec::default() },
+            },
+            heads: HeadSettings {
+                trees: Some(TreesSpec::default()),
+                trees_components: 20,
+                sample_rows: 131_072,
+                deploy: Vec::new(),
+            },
+            lambdas: vec![0.3, 1.0, 3.0, 10.0, 30.0, 100.0],
+            taus: vec![0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0],
+            own_log_odds_min: 3.0,
+            fees: FeeSchedule::default(),
+            costs: CostOptions::default(),
+            trading: TradingSettings {
+                entry_cost_multiples: vec![0.5, 1.0, 1.5, 2.0, 3.0],
+                exit_bands: vec![-1.0, 0.3],
+                day_sigma_target_pct: 2.0,
+                book: BookChoice::Auto,
+                funding_bps_per_8h: 1.0,
+            },
+            trade_gates: TradeGates::default(),
+            champion: ChampionRule::default(),
+            placebos: 16,
+            placebo_run: None,
+            model_ttl_days: 7.0,
+            seed: Seed(1),
+        }
+    }
 
     /// Horizons whose labels are made: the label's own first, then the research ones.
     pub fn horizons(&self) -> Vec<usize> {

@@ -77,6 +77,11 @@ impl Lane {
         }
     }
 
+    /// The lane of a word, if it may be deployed at all.
+    pub fn parse(code: &str) -> Option<Lane> {
+        Lane::ALL.into_iter().find(|lane| lane.code() == code && *lane != Lane::OwnPca)
+    }
+
     /// The shared encoder it reads.
     pub fn encoder(self) -> Option<EncoderKind> {
         match self {
@@ -102,7 +107,8 @@ impl Lane {
 
     /// Whether it may be deployed: a coin's own principal components are a yardstick only.
     pub fn may_deploy(self, settings: &Settings) -> bool {
-        self != Lane::OwnPca && self.is_tried(settings)
+        let wanted = settings.heads.deploy.is_empty() || settings.heads.deploy.contains(&self);
+        self != Lane::OwnPca && wanted && self.is_tried(settings)
     }
 
     /// Whether it is linear in the features: its pooled head comes from second moments alone.

@@ -2,57 +2,41 @@
 
 use super::{Engine, EngineError, Outcome, Silent, run};
 use crate::scratch::Scratch;
-use crate::settings::{BookChoice, EncoderSettings, HeadSettings, Settings, TradingSettings, Universe};
+use crate::settings::{EncoderSettings, HeadSettings, Settings, TradingSettings};
 use crate::source::CandleSource;
-use huracan_core::encoder::EncoderKind;
 use huracan_core::encoder::autoencoder::AutoencoderSpec;
-use huracan_core::words::{Seed, UtcMs};
-use huracan_core::{costs, labels, trial};
+use huracan_core::heads::trees::TreesSpec;
+use huracan_core::trial::plan::WalkForward;
+use huracan_core::words::UtcMs;
 use std::sync::atomic::AtomicBool;
 
 /// Three folds, few candidates, two placebos.
 pub(crate) fn settings() -> Settings {
+    let standard = Settings::standard();
     Settings {
-        timeframe: huracan_core::words::Timeframe::H1,
-        market: huracan_core::words::Market::Perp,
-        until: None,
-        universe: Universe::All,
-        gates: Default::default(),
-        label: labels::LabelSpec {
-            kind: labels::LabelKind::Relative,
-            horizon_bars: 24,
-            entry_lag_bars: 1,
-            sigma_half_life_bars: 72.0,
-            clip: 6.0,
-        },
         research_horizons_bars: Vec::new(),
-        walk: trial::plan::WalkForward { folds: 3, fold_days: 30.0, embargo_days: 5.0, inner_days: 30.0 },
-        fold_train_days_min: 30.0,
+        walk: WalkForward { folds: 3, ..standard.walk },
         encoder: EncoderSettings {
-            kinds: vec![EncoderKind::Pca, EncoderKind::Rrr],
             components: vec![5],
             ranks: vec![3],
-            autoencoder: AutoencoderSpec::default(),
+            autoencoder: AutoencoderSpec { hidden: 16, codes: 4, epochs_max: 2, ..Default::default() },
+            ..standard.encoder
         },
-        heads: HeadSettings { trees: None, trees_components: 0, sample_rows: 8192 },
+        heads: HeadSettings {
+            trees: Some(TreesSpec { rounds: 20, min_gain: 2.0, ..TreesSpec::default() }),
+            trees_components: 4,
+            sample_rows: 6000,
+            deploy: Vec::new(),
+        },
         lambdas: vec![1.0, 30.0],
         taus: vec![3.0],
-        own_log_odds_min: 3.0,
-        fees: Default::default(),
-        costs: costs::CostOptions::default(),
         trading: TradingSettings {
             entry_cost_multiples: vec![0.5, 1.0],
             exit_bands: vec![0.3],
-            day_sigma_target_pct: 2.0,
-            book: BookChoice::Auto,
-            funding_bps_per_8h: 1.0,
+            ..standard.trading
         },
-        trade_gates: Default::default(),
-        champion: Default::default(),
         placebos: 2,
-        placebo_run: None,
-        model_ttl_days: 7.0,
-        seed: Seed(1),
+        ..standard
     }
 }
 

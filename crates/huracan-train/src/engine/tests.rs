@@ -71,6 +71,16 @@ fn a_changed_future_leaves_every_earlier_fold_as_it_was() {
         );
         assert_eq!(clean.verdicts.deployed[fold], bent.verdicts.deployed[fold], "fold {fold}");
     }
+    // Every lane, deployed or not, whether its codes are linear or learnt on rows.
+    let sums = |o: &Outcome| -> Vec<Vec<u64>> {
+        let of = |d: &verdicts::Deployed| d.evidence.iter().map(|e| e.validation_net_bps.to_bits()).collect();
+        o.verdicts.deployed[..=last].iter().map(of).collect()
+    };
+    assert_eq!(sums(&clean), sums(&bent));
+    for lane in extra::LANES {
+        let choice = |o: &Outcome| o.extra.choice(last, lane).cloned().unwrap();
+        assert_eq!(choice(&clean), choice(&bent), "{lane:?}");
+    }
     let days = ((from.0 - clean.plan.test_start.0) / UtcMs::DAY) as usize;
     let mut traded = 0;
     for (a, b) in clean.verdicts.coins.iter().zip(&bent.verdicts.coins) {
@@ -92,7 +102,13 @@ fn the_number_of_workers_changes_no_bit() {
     let figures = |workers: usize| -> Vec<u64> {
         let outcome = run_with(&settings(), workers, &market()).unwrap();
         let coins = outcome.verdicts.coins.iter();
-        coins.flat_map(|c| c.daily_net_bps.iter().chain(&c.head.weights).map(|v| v.to_bits())).collect()
+        let of = |c: &verdicts::CoinVerdict| {
+            let worth = c.explained.deltas.values().map(|d| d.mean_bps);
+            let lanes = c.baselines.iter().map(|b| b.net_pnl_pct);
+            let all = c.daily_net_bps.iter().chain(&c.head.weights).copied().chain(worth).chain(lanes);
+            all.map(f64::to_bits).collect::<Vec<u64>>()
+        };
+        coins.flat_map(of).collect()
     };
     assert_eq!(figures(1), figures(3));
 }

@@ -11,6 +11,7 @@ use crate::engine::tape::position_size;
 use crate::engine::verdicts::CoinVerdict;
 use faer::Mat;
 use huracan_core::heads::pooled::split;
+use huracan_core::heads::trees::Ensemble;
 use huracan_core::labels::LabelKind;
 use huracan_core::words::{Market, UtcMs};
 use huracan_store::StoreError;
@@ -105,7 +106,7 @@ pub(super) fn artifacts(
 /// `score = code_weights · codes + own_weights · (z / scale) + intercept`, in label units, where
 /// `codes` are the encoder's and `z` is the row after the coin's scaler. Its expectation over the training
 /// rows is 0: `intercept = −Σ w · mean / scale` over the weights before they were split among codes and own
-/// features. A head of kind `trees` adds `tree_weight · trees(z, codes)`, its ensemble in arrays `trees_*`.
+/// features. A head of kind `trees` has no weights: its ensemble over `[codes, z]` gives the score.
 fn head_file(
     publication: &Publication<'_>,
     shared: &Shared<'_>,
@@ -131,20 +132,21 @@ fn head_file(
         (None, _) => (Vec::new(), weights),
     };
     let columns = (0..codes.len()).map(|k| format!("code_{k}")).chain(names.iter().cloned());
-    let mut arrays = BTreeMap::from([
-        ("weights".to_owned(), codes.into_iter().chain(own).collect()),
-        ("scale".to_owned(), scale),
-        ("mean".to_owned(), head.mean.clone()),
-        ("intercept".to_owned(), vec![intercept]),
-    ]);
-    let kind = match trees(publication, verdict, coin) {
+    let (kind, arrays) = match trees(publication, verdict, coin) {
         Some(ensemble) => {
-            arrays.insert("tree_weight".to_owned(), vec![head.code_weights[layout.column(verdict.lane)]]);
-            let parts = ensemble.to_arrays().into_iter();
-            arrays.extend(parts.map(|(name, data)| (format!("trees_{name}"), data)));
-            "trees"
+            let weight = head.code_weights[layout.column(verdict.lane)];
+            ("trees", tree_arrays(ensemble, names.len(), codes.len(), weight, intercept))
         }
-        None => "ridge",
+        None => {
+            let weights = codes.iter().chain(&own).copied().collect();
+            let arrays = BTreeMap::from([
+                ("weights".to_owned(), weights),
+                ("scale".to_owned(), scale),
+                ("mean".to_owned(), head.mean.clone()),
+                ("intercept".to_owned(), vec![intercept]),
+            ]);
+            ("ridge", arrays)
+        }
     };
     HeadFile {
         kind: kind.to_owned(),
@@ -166,12 +168,33 @@ fn on_codes(weights: &[f64], loadings: &Mat<f64>) -> Vec<f64> {
     loadings.col_iter().map(|w| w.iter().zip(weights).map(|(w, b)| w * b).sum()).collect()
 }
 
+/// The shared ensemble as the coin's own: leaves times the weight it is given, over `[codes, z]`.
+fn tree_arrays(
+    ensemble: &Ensemble,
+    features: usize,
+    codes: usize,
+    weight: f64,
+    intercept: f64,
+) -> BTreeMap<String, Vec<f64>> {
+    let column = |j: f64| if (j as usize) < features { j + codes as f64 } else { j - features as f64 };
+    let own = |(name, data): (&str, Vec<f64>)| {
+        let data = match name {
+            "feature" => data.into_iter().map(column).collect(),
+            "value" => data.into_iter().map(|v| weight * v).collect(),
+            "base" => data.into_iter().map(|v| weight * v + intercept).collect(),
+            _ => data,
+        };
+        (name.to_owned(), data)
+    };
+    ensemble.to_arrays().into_iter().map(own).collect()
+}
+
 /// The shared ensemble that a coin's head of trees reads.
 fn trees<'a>(
     publication: &Publication<'a>,
     verdict: &CoinVerdict,
     coin: &Coin,
-) -> Option<&'a huracan_core::heads::trees::Ensemble> {
+) -> Option<&'a Ensemble> {
     let outcome = publication.outcome;
     let models = match verdict.lane {
         Lane::Trees => &outcome.extra.models.trees,

@@ -124,6 +124,74 @@ fn the_stored_head_scores_a_row_as_the_engines_own_weights_do() {
     assert_eq!(with_codes, expected);
 }
 
+/// Every way of making a head, deployed: what its files say of a row is what the Engine would say.
+#[test]
+fn files_of_every_variant_score_a_row_as_the_engine_does() {
+    use crate::engine::lanes::Lane;
+    use crate::engine::statistics::Stage;
+    use huracan_store::formats::onnx::Scorer;
+    let spec = synth::MarketSpec {
+        coins: 7,
+        days: 175,
+        planted_shared: 5,
+        stablecoins: 0,
+        dirty: 0,
+        late_listings: 0,
+        thin: 0,
+        outages: 0,
+        ..synth::MarketSpec::default()
+    };
+    for lane in [Lane::Autoencoder, Lane::Trees, Lane::TreesCoded, Lane::Rrr, Lane::UnpooledCodes] {
+        let mut settings = settings();
+        settings.heads.deploy = vec![lane];
+        let outcome = engine::testing::run_with(&settings, 2, &SynthSource::new(&spec)).unwrap();
+        let store = MemoryStore::default();
+        let (stamp, stop) = (stamp(), AtomicBool::new(false));
+        let publication = Publication {
+            store: &store,
+            settings: &settings,
+            outcome: &outcome,
+            stamp: &stamp,
+            workers: 2,
+            stop: &stop,
+            observer: &Silent,
+        };
+        publish(&publication).unwrap();
+        let last = outcome.plan.folds.len() - 1;
+        let stage = Stage::Full.at(last);
+        let pool = &outcome.pools.stages[stage];
+        let mut deployed = 0;
+        for model in models_of(&store) {
+            let head = &model.artifacts.head;
+            let of = |v: &&CoinVerdict| outcome.survey.coins[v.index].symbol == head.symbol.0;
+            let verdict = outcome.verdicts.coins.iter().find(of).unwrap();
+            let (own, p) = (&verdict.head, verdict.head.weights.len());
+            deployed += usize::from(own.lane == lane);
+            let encoder = head.encoder_id.as_ref().map(|id| huracan_store::encoder::load(&store, id).unwrap());
+            assert_eq!(encoder.is_some(), own.lane.encoder().is_some(), "{lane:?}");
+            let scorer = Scorer::of(head, &model.artifacts.features, encoder.as_ref(), Default::default());
+            // The missing share is made from the row: one that misses nothing has -1.
+            let mut z: Vec<f64> = (0..p).map(|i| ((i * 37 % 11) as f64 - 5.0) / 3.0).collect();
+            z[p - 1] = -1.0;
+            let scaler = &model.artifacts.features.scaler;
+            let row: Vec<f64> = (0..p - 1).map(|i| scaler.center[i] + scaler.scale[i] * z[i]).collect();
+            let found = scorer.unwrap().score(&row, 0.01).score;
+            let linear = (0..p).filter(|&i| pool.deviation[i] > 0.0);
+            let mut expected: f64 =
+                linear.map(|i| own.weights[i] * (z[i] - own.mean[i]) / pool.deviation[i]).sum();
+            let z = faer::Mat::from_fn(1, p, |_, j| z[j]);
+            let half = crate::engine::extra::half(head.symbol.0.underlying());
+            let codes = outcome.extra.codes_of(pool, z.as_ref(), half, last, Stage::Full);
+            for (c, w) in own.code_weights.iter().enumerate() {
+                expected += w * (codes[(0, c)] - own.code_mean[c]);
+            }
+            let error = (found - expected).abs();
+            assert!(error < 1e-5 * (1.0 + expected.abs()), "{lane:?}: {found} {expected}");
+        }
+        assert!(deployed > 3, "{lane:?} was hardly deployed");
+    }
+}
+
 #[test]
 fn figures_of_the_files_are_those_of_the_verdicts() {
     let store = MemoryStore::default();

@@ -12,6 +12,7 @@ use huracan_core::choose::trade_ok::TradeGates;
 use huracan_core::encoder::EncoderKind;
 use huracan_core::encoder::autoencoder::AutoencoderSpec;
 use huracan_core::heads::trees::TreesSpec;
+use huracan_train::engine::lanes::Lane;
 use huracan_core::gates::GateLimits;
 use huracan_core::labels::{LabelKind, LabelSpec};
 use huracan_core::trial::plan::WalkForward;
@@ -100,6 +101,8 @@ pub struct HeadsPlan {
     pub trees_components: usize,
     /// Rows of all coins that autoencoder and trees are fitted on, at most.
     pub sample_rows: usize,
+    /// Variants that may be deployed; empty: all.
+    pub deploy: Vec<String>,
 }
 
 impl EngineConfig {
@@ -235,6 +238,7 @@ fn heads(heads: &written::Heads) -> HeadsPlan {
         trees: heads.trees.then_some(spec),
         trees_components: heads.trees_components as usize,
         sample_rows: heads.sample_rows as usize,
+        deploy: heads.deploy.clone(),
     }
 }
 
@@ -303,7 +307,14 @@ fn rules(w: &Written, bar: Timeframe) -> Vec<(&'static str, bool, String)> {
         let found = format!("{path} is {days} ({:.0} bars)", bars(days));
         (path, bars(days) > window, format!("{found}, expected more than one label window ({window} bars)"))
     };
+    let unknown = w.heads.deploy.iter().find(|word| Lane::parse(word).is_none());
+    let known: Vec<&str> = Lane::ALL.iter().filter(|l| **l != Lane::OwnPca).map(|l| l.code()).collect();
     vec![
+        (
+            "heads.deploy",
+            unknown.is_none(),
+            format!("heads.deploy names {:?}, expected some of: {}", unknown.map_or("", |w| w), known.join(", ")),
+        ),
         at_most(
             "engine.start_with_symbols",
             w.engine.start_with_symbols as f64,

@@ -189,6 +189,9 @@ groups! {
         trees_components: u64 = 20,
         /// Rows of all coins that autoencoder and trees are fitted on, at most.
         sample_rows: u64 = 131_072,
+        /// Variants that may be deployed: ridge, ridge_pca, ridge_rrr, ridge_unpooled, ridge_unpooled_pca,
+        /// ridge_autoencoder, trees, trees_pca. Empty means all of them; the others are still measured.
+        deploy: Vec<String> = Vec::new(),
     }
 
     /// What a trade costs.

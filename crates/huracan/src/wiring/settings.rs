@@ -6,6 +6,7 @@ use crate::config::written::{Book, Fees};
 use huracan_core::costs::{self, CostOptions, FeeSchedule};
 use huracan_core::encoder::autoencoder::AutoencoderSpec;
 use huracan_core::words::{Seed, UtcMs};
+use huracan_train::engine::lanes::Lane;
 use huracan_train::settings::{BookChoice, EncoderSettings, HeadSettings, Settings, TradingSettings, Universe};
 
 /// The Engine's settings.
@@ -37,6 +38,7 @@ pub(super) fn settings(
             trees: config.heads.trees.clone(),
             trees_components: config.heads.trees_components,
             sample_rows: config.heads.sample_rows,
+            deploy: config.heads.deploy.iter().filter_map(|code| Lane::parse(code)).collect(),
         },
         lambdas: config.lambda_grid.clone(),
         taus: config.tau_grid.clone(),

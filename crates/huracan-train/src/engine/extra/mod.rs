@@ -257,7 +257,8 @@ impl Extra {
         self.codes_of(&pools.stages[stage.at(fold)], z.as_ref(), half, fold, stage)
     }
 
-    fn codes_of(
+    /// The same of own-scaled rows, n × p, of a coin in one half of the underlyings.
+    pub fn codes_of(
         &self,
         pool: &Pool,
         z: MatRef<'_, f64>,
