@@ -1,6 +1,6 @@
 //! Boosting: one tree a round on what the rounds before left over.
 
-use super::bins::Binned;
+use super::bins::{BLOCK, Binned};
 use super::ensemble::Ensemble;
 use super::grow::{Grown, Growth, Rows, grow};
 use super::histogram::Chosen;
@@ -42,7 +42,7 @@ pub fn fit(
         None => None,
     };
     let mean_square = quantise::mean(residual.iter().map(|r| r * r), &weights)?;
-    let usable: Vec<usize> = (0..rows.edges().features()).filter(|&j| varies(rows, j)).collect();
+    let usable: Vec<usize> = (0..rows.edges().features()).filter(|&j| varies(rows, &weights, j)).collect();
     let everything = Chosen::new(usable.clone());
     let (mut cells, mut buffers) = (Vec::new(), Rows::default());
     let mut ensemble = Ensemble { features: rows.edges().features(), base, trees: Vec::new() };
@@ -97,10 +97,12 @@ fn residuals(target: &[f64], init: Option<&[f64]>, base: f64, n: usize) -> Optio
     })
 }
 
-/// Whether a feature can be cut at all.
-fn varies(rows: &Binned, feature: usize) -> bool {
-    let (block, place) = (rows.block(feature / super::bins::BLOCK), feature % super::bins::BLOCK);
-    block.first().is_some_and(|first| block.iter().any(|row| row[place] != first[place]))
+/// Whether a feature differs between rows that count, so that it can be cut at all.
+fn varies(rows: &Binned, weights: &Weights, feature: usize) -> bool {
+    let (block, place) = (rows.block(feature / BLOCK), feature % BLOCK);
+    let mut bins = block.iter().zip(&weights.steps).filter(|(_, s)| **s > 0).map(|(row, _)| row[place]);
+    let first = bins.next();
+    bins.any(|bin| Some(bin) != first)
 }
 
 /// The features of one round, ascending, at least one of those there are.

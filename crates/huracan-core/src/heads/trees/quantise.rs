@@ -112,22 +112,60 @@ fn nearest(value: f64) -> i64 {
     (value + MIDDLE).to_bits() as i64 - MIDDLE.to_bits() as i64
 }
 
-/// Weighted mean of values, the same whatever their order; `None` when one is not finite.
+/// Weighted mean of values, the same whatever their order; `None` when one that counts is not finite.
 ///
-/// Values are rounded to 2⁻⁵² of the power of two above the largest and summed as integers.
+/// Values are rounded to 2⁻⁵² of the largest and summed as integers.
 pub(super) fn mean(values: impl Iterator<Item = f64> + Clone, weights: &Weights) -> Option<f64> {
-    let largest = values.clone().fold(0.0, |m: f64, v| if v.abs() <= m { m } else { v.abs() });
+    let counted = || values.clone().zip(&weights.steps).filter(|(_, steps)| **steps > 0);
+    let largest = counted().fold(0.0, |m: f64, (v, _)| if v.abs() <= m { m } else { v.abs() });
     if !largest.is_finite() {
         return None;
-    }
-    if largest == 0.0 {
-        return Some(0.0);
     }
     let unit = largest / (1_u64 << 52) as f64;
     if unit < f64::MIN_POSITIVE {
         return Some(0.0);
     }
-    let term = |(v, &s): (f64, &u32)| (v / unit).round() as i128 * i128::from(s);
-    let sum: i128 = values.zip(&weights.steps).map(term).sum();
+    let term = |(v, &steps): (f64, &u32)| (v / unit).round() as i128 * i128::from(steps);
+    let sum: i128 = counted().map(term).sum();
     Some(sum as f64 / weights.total as f64 * unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_half_of_a_cell_runs_over_however_little_room_there_is() {
+        let residual: Vec<f64> = (0..5_000).map(|i| ((i * 37 % 101) as f64 - 30.0) / 7.0).collect();
+        let exact: f64 = residual.iter().sum();
+        for shift in [13, 30, 40, 46] {
+            let weights = Weights { steps: vec![1; 5_000], step: 1.0, shift, total: 5_000, all_count: true };
+            let mut all = Vec::new();
+            let scale = cells(&residual, &weights, &mut all).unwrap();
+            // The same sign throughout is the worst case.
+            let worst: i128 = all.iter().map(|&c| i128::from(c >> shift).abs()).sum();
+            assert!(worst < 1 << (63 - shift), "{shift}");
+            let (sum, weight) = scale.parts(all.iter().sum());
+            assert_eq!(weight, 5_000.0);
+            assert!((sum * scale.level - exact).abs() <= 5_000.0 * scale.level, "{shift}");
+        }
+    }
+
+    #[test]
+    fn a_mean_is_the_same_in_any_order() {
+        let mut values: Vec<f64> = (0..999).map(|i| (f64::from(i) * 0.7).sin() * 1e5 + 1e-7).collect();
+        let weights = Weights::of(999, None).unwrap();
+        let forward = mean(values.iter().copied(), &weights).unwrap();
+        values.reverse();
+        assert_eq!(mean(values.iter().copied(), &weights), Some(forward));
+        let plain = values.iter().sum::<f64>() / 999.0;
+        assert!((forward - plain).abs() < 1e-9);
+    }
+
+    #[test]
+    fn rounding_is_to_the_nearest() {
+        for (value, expected) in [(2.4, 2), (2.6, 3), (-2.4, -2), (-2.6, -3), (2.5, 2), (0.0, 0)] {
+            assert_eq!(nearest(value), expected, "{value}");
+        }
+    }
 }

@@ -107,6 +107,23 @@ fn whole_weights_are_repeated_rows() {
 }
 
 #[test]
+fn rows_without_weight_leave_no_trace() {
+    let Planted { rows, y } = planted(17, 600, 6, 0.5);
+    let edges = BinEdges::fit(rows.as_ref());
+    let weight: Vec<f64> = (0..600).map(|i| if i < 400 { 0.5 + (i % 3) as f64 } else { 0.0 }).collect();
+    let spec = TreesSpec { feature_share: 0.5, row_share: 0.7, ..eager() };
+    let fitted = |rows: &Mat<f64>, y: &[f64]| {
+        let binned = Binned::from_rows(&edges, rows.as_ref()).unwrap();
+        fit(&binned, y, Some(&weight[..y.len()]), None, None, &spec).unwrap()
+    };
+    let first = fitted(&rows, &y);
+    let bent = Mat::from_fn(600, 6, |i, j| if i < 400 { rows[(i, j)] } else { -9.0 * rows[(i, j)] });
+    let bent_y: Vec<f64> = (0..600).map(|i| if i < 400 { y[i] } else { 1e6 - y[i] }).collect();
+    assert_eq!(first, fitted(&bent, &bent_y));
+    assert_eq!(first, fitted(&rows.subrows(0, 400).to_owned(), &y[..400]));
+}
+
+#[test]
 fn doubling_every_weight_and_penalty_changes_nothing() {
     let Planted { rows, y } = planted(2, 400, 4, 0.5);
     let binned = binned(&rows);
