@@ -20,7 +20,8 @@ with, its weights, and the step from score to basis points. Nothing of Huracan i
             sigma [N, 1] where the edge needs it -> codes [N, k], score [N, 1], edge_bps [N, 1];
             names and origin are in the file's metadata
   json      the same numbers as one document, to be computed by hand
-  lightgbm  LightGBM's own text, for heads that are trees
+  lightgbm  LightGBM's own text, for heads that are trees; it reads the head's columns, which the
+            json form says how to make
 
 With --encoder the file maps features after a coin's own scaler to codes: scaled [N, p] -> codes
 [N, k]. The encoder's pickle for Python is in the store already: meta/shared_encoder.pkl.
