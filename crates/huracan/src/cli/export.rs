@@ -13,8 +13,9 @@ use std::path::PathBuf;
 /// Flags of `export`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-A head is written whole: scaling, winsorising and filling of raw features, the encoder it was trained
-with, its weights, and the step from score to basis points. Nothing of Huracan is needed to run it.
+A head is written whole: scaling, winsorising and filling of raw features, the encoder it was
+trained with, its weights, and the step from score to basis points. Nothing of Huracan is needed
+to run it.
 
   onnx      for onnxruntime and others; f64, rows first: features [N, q], NaN where missing, and
             sigma [N, 1] where the edge needs it -> codes [N, k], score [N, 1], edge_bps [N, 1];
