@@ -13,14 +13,16 @@ use std::path::PathBuf;
 /// Flags of `export`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-A head is written whole: scaling, winsorising and filling of raw features, the encoder it was trained
-with, its weights, and the step from score to basis points. Nothing of Huracan is needed to run it.
+A head is written whole: scaling, winsorising and filling of raw features, the encoder it was
+trained with, its weights, and the step from score to basis points. Nothing of Huracan is needed
+to run it.
 
   onnx      for onnxruntime and others; f64, rows first: features [N, q], NaN where missing, and
             sigma [N, 1] where the edge needs it -> codes [N, k], score [N, 1], edge_bps [N, 1];
             names and origin are in the file's metadata
   json      the same numbers as one document, to be computed by hand
-  lightgbm  LightGBM's own text, for heads that are trees
+  lightgbm  LightGBM's own text, for heads that are trees; it reads the head's columns, which the
+            json form says how to make
 
 With --encoder the file maps features after a coin's own scaler to codes: scaled [N, p] -> codes
 [N, k]. The encoder's pickle for Python is in the store already: meta/shared_encoder.pkl.

@@ -3,14 +3,16 @@
 use super::train::open;
 use crate::cli::export::{ExportRequest, ExportView, Form};
 use crate::failure::{Exit, Failure};
+use huracan_core::heads::trees::Ensemble;
 use huracan_core::words::Symbol;
 use huracan_store::formats::champion::Champion;
 use huracan_store::formats::encoder::EncoderFile;
+use huracan_store::formats::head::HeadFile;
 use huracan_store::formats::onnx::proto::{ModelProto, ValueInfoProto};
-use huracan_store::formats::onnx::{Encoding, Scorer};
+use huracan_store::formats::onnx::{self, Encoding, Scorer};
 use huracan_store::formats::to_bytes;
 use huracan_store::models::{self, Model};
-use huracan_store::{LocalStore, StorePath, champions, encoder, sha256_hex};
+use huracan_store::{LocalStore, StoreError, StorePath, champions, encoder, sha256_hex};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -55,7 +57,7 @@ fn encoder_alone(store: &LocalStore, format: Form) -> Result<(String, Vec<u8>, F
     let mut facts = encoder_facts(&file);
     let bytes = match format {
         Form::Json => to_bytes(&encoding)?,
-        _ => onnx(&encoding.to_onnx(), &mut facts),
+        _ => graph(&encoding.to_onnx(), &mut facts),
     };
     Ok(("encoder".to_owned(), bytes, facts))
 }
@@ -72,16 +74,33 @@ fn champion(store: &LocalStore, names: &[Symbol], format: Form) -> Result<(Strin
         .collect();
     facts.extend(encoder.iter().flat_map(encoder_facts));
     let bytes = match format {
-        Form::Lightgbm => {
-            let message = format!("lightgbm holds trees, the head of {} is {}", head.symbol, head.kind);
-            return Err(does_not_fit(&message));
-        }
+        Form::Lightgbm => lightgbm(head)?.into_bytes(),
         Form::Json | Form::Onnx => {
             let scorer = Scorer::of(head, &model.artifacts.features, encoder.as_ref(), about)?;
-            if format == Form::Json { to_bytes(&scorer)? } else { onnx(&scorer.to_onnx(), &mut facts) }
+            if format == Form::Json { to_bytes(&scorer)? } else { graph(&scorer.to_onnx(), &mut facts) }
         }
     };
     Ok((champion.symbol.to_string(), bytes, facts))
+}
+
+/// The ensemble over the head's columns (codes, then the coin's own as `features.json` scales them).
+fn lightgbm(head: &HeadFile) -> Result<String, Failure> {
+    let subject = format!("the head of {}", head.symbol);
+    if head.kind != onnx::TREES {
+        return Err(does_not_fit(&format!("lightgbm holds trees, {subject} is {}", head.kind)));
+    }
+    if head.arrays.contains_key("weights") {
+        return Err(does_not_fit(&format!("lightgbm holds trees alone, {subject} has weights too")));
+    }
+    let trees = Ensemble::from_arrays(|name| head.arrays.get(name).map(Vec::as_slice))
+        .map_err(|error| StoreError::Corrupt { path: subject.clone(), reason: error.to_string() })?;
+    let names: Vec<&str> = head.columns.iter().map(String::as_str).collect();
+    trees.to_lightgbm_text(&names).ok_or_else(|| {
+        let (found, expected) = (trees.features(), names.len());
+        let reason =
+            format!("its trees read {found} columns without blanks in their names, it has {expected}");
+        StoreError::Corrupt { path: subject, reason }.into()
+    })
 }
 
 fn does_not_fit(message: &str) -> Failure {
@@ -137,7 +156,7 @@ fn encoder_facts(file: &EncoderFile) -> Facts {
 }
 
 /// The bytes of a graph; what goes in and comes out are facts.
-fn onnx(model: &ModelProto, facts: &mut Facts) -> Vec<u8> {
+fn graph(model: &ModelProto, facts: &mut Facts) -> Vec<u8> {
     let list = |values: &[ValueInfoProto]| values.iter().map(shape).collect::<Vec<String>>().join(", ");
     if let Some(graph) = &model.graph {
         facts.push(("inputs".to_owned(), list(&graph.input)));

@@ -106,7 +106,8 @@ impl Forest {
         Ok(())
     }
 
-    /// The score of one row of columns, NaN where missing.
+    /// The score of one row of columns, NaN where missing. An infinity is a number here; columns of a
+    /// head have none.
     pub fn score(&self, row: &[f64]) -> f64 {
         self.base + self.trees.iter().map(|tree| tree.value(row)).sum::<f64>()
     }

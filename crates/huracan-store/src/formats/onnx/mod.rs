@@ -17,7 +17,7 @@ mod tests;
 
 pub use encoding::{Activation, CodeMap, Encoding, Layer};
 pub use forest::{Forest, Node, Tree};
-pub use scorer::{Edge, Head, Preparation, Scored, Scorer};
+pub use scorer::{Edge, Head, Preparation, Scored, Scorer, TREES};
 
 /// Names as one text that any reader takes apart: a JSON list.
 fn list(names: &[String]) -> String {

@@ -20,8 +20,8 @@ use crate::error::{Result, StoreError};
 const MISSING_SHARE: &str = "missing_share";
 /// A head that is `weights · columns + intercept`.
 const RIDGE: &str = "ridge";
-/// A head that is trees over its columns; where it has weights too, both are added.
-const TREES: &str = "trees";
+/// The kind of a head that is trees over its columns; where it has weights too, both are added.
+pub const TREES: &str = "trees";
 
 /// A champion on its own.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use faer::Mat;
 use huracan_core::encoder::{Scaler, WINSOR, missing_share_scaled};
+use huracan_core::heads::trees::{self, BinEdges, Binned, TreesSpec};
 
 use super::*;
 use crate::formats::encoder::{EncoderFile, encoder_id};
@@ -247,6 +249,33 @@ fn a_head_of_trees_needs_no_weights() {
     head.arrays.get_mut("feature").unwrap()[0] = 4.0;
     let error = Scorer::of(&head, &features(), None, BTreeMap::new()).unwrap_err().to_string();
     assert!(error.contains("tree 0: node 0 asks column 4"), "{error}");
+}
+
+#[test]
+fn fitted_trees_score_as_they_do_themselves() {
+    let value = |row: usize, j: usize| match (row * 7 + j * 13) % 11 {
+        0 => f64::NAN,
+        k => (k as f64 - 5.0) * (1.0 + 0.01 * row as f64),
+    };
+    let rows = Mat::from_fn(400, COLUMNS, value);
+    let target: Vec<f64> =
+        (0..400).map(|row| value(row, 1).max(-1.0) + 0.1 * value(row, 3).max(0.0)).collect();
+    let edges = BinEdges::fit(rows.as_ref());
+    let binned = Binned::from_rows(&edges, rows.as_ref()).unwrap();
+    let spec = TreesSpec { rounds: 20, min_leaf_weight: 10.0, min_gain: 0.0, ..TreesSpec::default() };
+    let trees = trees::fit(&binned, &target, None, None, None, &spec).unwrap();
+    assert!(trees.rounds() > 5);
+    let arrays = trees.to_arrays().into_iter().map(|(name, values)| (name.to_owned(), values)).collect();
+    let forest = Forest::of(&arrays).unwrap();
+    assert_eq!(forest.check(COLUMNS), Ok(()));
+    let mut distinct = BTreeSet::new();
+    for row in 0..400 {
+        let row: Vec<f64> = (0..COLUMNS).map(|j| value(row, j)).collect();
+        let (found, expected) = (forest.score(&row), trees.score(&row).unwrap());
+        assert!((found - expected).abs() < 1e-12, "{row:?}: {found} {expected}");
+        distinct.insert(found.to_bits());
+    }
+    assert!(distinct.len() > 5);
 }
 
 #[test]
