@@ -282,7 +282,7 @@ fn regimes_and_variants_tell_what_is_used_and_what_is_luck() {
     let variants = data.variants.as_mut().unwrap();
     (variants.overfitting_probability, variants.deflated_sharpe) = (Some(0.8), None);
     let page = render(&data);
-    assert!(part(&page, "regimes").contains("<b>Used</b>"));
+    assert!(part(&page, "regimes").contains("<b>Fit for use</b>"));
     assert!(part(&page, "variants").contains("no better than choosing at random"));
     assert_eq!(count_of(part(&page, "variants"), "class='needle'"), 1);
     data.variants = None;
