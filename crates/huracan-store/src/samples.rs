@@ -487,11 +487,7 @@ pub fn meta_learner() -> MetaLearner {
         updated_at: day(0),
         regimes: BTreeMap::from([("trend".to_owned(), weights)]),
         used: Some(true),
-        gain: Some(MixtureGain {
-            mean_net_bps: 0.5,
-            interval_net_bps: Some([0.25, 0.75]),
-            n_days: 150,
-        }),
+        gain: Some(MixtureGain { mean_net_bps: 0.5, interval_net_bps: Some([0.25, 0.75]), n_days: 150 }),
     }
 }
 

@@ -79,9 +79,7 @@ impl Document for FeatureBank {
         if let Some(priority) = &self.priority {
             check::distinct("priority", priority.iter().map(String::as_str))?;
             let unknown = priority.iter().find(|name| !self.features.contains_key(*name));
-            check::that(unknown.is_none(), || {
-                format!("priority has {unknown:?}, which is not in features")
-            })?;
+            check::that(unknown.is_none(), || format!("priority has {unknown:?}, which is not in features"))?;
         }
         for (name, feature) in &self.features {
             check::named("a feature", name)?;

@@ -27,10 +27,7 @@ pub(super) fn weights<'a>(
 }
 
 /// What permuting each feature cost each coin; coins whose features were not permuted are left out.
-pub(super) fn deltas<'a>(
-    outcome: &Outcome,
-    coins: impl Iterator<Item = &'a CoinVerdict>,
-) -> Vec<CoinDeltas> {
+pub(super) fn deltas<'a>(outcome: &Outcome, coins: impl Iterator<Item = &'a CoinVerdict>) -> Vec<CoinDeltas> {
     coins
         .filter(|v| !v.explained.deltas.is_empty())
         .map(|v| CoinDeltas {

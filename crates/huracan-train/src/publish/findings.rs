@@ -6,7 +6,7 @@ use super::bank;
 use crate::engine::Outcome;
 use crate::engine::lanes::Lane;
 use crate::engine::tape::policy_grid;
-use crate::engine::verdicts::{Compared, CoinVerdict};
+use crate::engine::verdicts::{CoinVerdict, Compared};
 use crate::report::{
     BankFeature, ChampionEvent, Drift, DriftRow, EpochLoss, Lift, MetaLearner, MetaWeights, RegimeResult,
     Regimes, Sharing, Variant, Variants,
@@ -193,7 +193,9 @@ pub(super) fn regimes(outcome: &Outcome) -> Regimes {
         let won: f64 = of().filter_map(|r| Some(r.hit_rate? * r.trades as f64)).sum();
         let spent: f64 = coins
             .iter()
-            .flat_map(|v| v.by_regime.iter().filter(|r| r.regime == regime).map(|r| r.share * v.oos_bars as f64))
+            .flat_map(|v| {
+                v.by_regime.iter().filter(|r| r.regime == regime).map(|r| r.share * v.oos_bars as f64)
+            })
             .sum();
         RegimeResult {
             tag: regime.code().to_owned(),
@@ -220,11 +222,7 @@ fn meta_learner(outcome: &Outcome) -> Option<MetaLearner> {
         other => other.to_owned(),
     };
     let weights = experts.path.final_weights.iter().filter(|(_, w)| w.trades > 0).map(|(regime, w)| {
-        MetaWeights {
-            tag: regime.code().to_owned(),
-            weights: w.weights.clone(),
-            trades: w.trades as usize,
-        }
+        MetaWeights { tag: regime.code().to_owned(), weights: w.weights.clone(), trades: w.trades as usize }
     });
     Some(MetaLearner {
         experts: experts.path.experts.iter().map(name).collect(),
@@ -294,9 +292,8 @@ fn drift_rows(reports: &[(String, &DriftReport)]) -> Vec<DriftRow> {
     names.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
     names.truncate(DRIFT_ROWS);
     let ratio = |f: &FeatureDrift| Some(f.psi? / f.psi_max.filter(|max| *max > 0.0)?);
-    let of = |report: &DriftReport, name: &str| {
-        report.features.iter().find(|f| f.name == name).and_then(ratio)
-    };
+    let of =
+        |report: &DriftReport, name: &str| report.features.iter().find(|f| f.name == name).and_then(ratio);
     let row = |(name, _): &(&str, usize)| DriftRow {
         name: (*name).to_owned(),
         ratios: reports.iter().map(|(_, report)| of(report, name)).collect(),

@@ -91,7 +91,8 @@ fn header_facts(
 ) -> Vec<(String, String)> {
     let label = &settings.label;
     let verdicts = &outcome.verdicts;
-    let (helped, hurt, undecided) = verdicts.sharing.first().map_or((0, 0, verdicts.coins.len()), |c| c.counts());
+    let (helped, hurt, undecided) =
+        verdicts.sharing.first().map_or((0, 0, verdicts.coins.len()), |c| c.counts());
     let deployed = match verdicts.deployed.last() {
         Some(last) if last.policy.is_zero => "the zero head: nothing earned on validation".to_owned(),
         Some(last) => format!("{}, entry above {} × cost", last.lane.code(), last.policy.multiple),
