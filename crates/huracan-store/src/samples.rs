@@ -15,10 +15,10 @@ use crate::formats::figures::{Figures, GateReading, Label};
 use crate::formats::head::{Calibration, HeadFile};
 use crate::formats::heartbeat::Heartbeat;
 use crate::formats::manifest::{ARTIFACTS, FileDigest, InputFile, Lineage, Manifest, RowRange};
-use crate::formats::meta_learner::{ExpertWeights, MetaLearner};
+use crate::formats::meta_learner::{ExpertWeights, MetaLearner, MixtureGain};
 use crate::formats::metrics::{
-    BaselineFigures, Baselines, CostParts, CostsUsed, EncoderGain, EncoderVerdict, Metrics, RegimeFigures,
-    Window,
+    BaselineFigures, Baselines, CostParts, CostsUsed, DriftFigures, EncoderGain, EncoderVerdict, Metrics,
+    RegimeFigures, Window,
 };
 use crate::formats::overrides::{Mode, Overrides};
 use crate::formats::promotion::{EventKind, PromotionEvent};
@@ -153,6 +153,17 @@ pub fn metrics(symbol: &str) -> Metrics {
                 sample_size: 0,
                 window: None,
             }),
+            lanes: BTreeMap::from([(
+                "ridge_pca".to_owned(),
+                BaselineFigures {
+                    sharpe: Some(1.25),
+                    hit_rate: None,
+                    net_pnl_pct: 11.5,
+                    max_drawdown_pct: None,
+                    sample_size: 118,
+                    window: None,
+                },
+            )]),
             ..Baselines::default()
         },
         encoder_gain: Some(EncoderGain {
@@ -160,6 +171,22 @@ pub fn metrics(symbol: &str) -> Metrics {
             interval_bps: Some([-2.0, 3.6]),
             n_days: 150,
             verdict: EncoderVerdict::Undecided,
+        }),
+        sharing: BTreeMap::from([(
+            "pca".to_owned(),
+            EncoderGain {
+                mean_bps: 1.5,
+                interval_bps: Some([0.5, 2.5]),
+                n_days: 150,
+                verdict: EncoderVerdict::Helped,
+            },
+        )]),
+        variant: Some("ridge_pca".into()),
+        regime: Some("trend".into()),
+        drift: Some(DriftFigures {
+            action: "warn".into(),
+            heavy_breached_share: Some(0.125),
+            coverage: 0.99,
         }),
         trade_ok: true,
         trade_ok_reasons: vec![gate(1.5, 0.5, true)],
@@ -428,20 +455,21 @@ pub fn feature_bank() -> FeatureBank {
                 score: 0.15,
                 helped: 1,
                 hurt: 0,
-                mean_delta_net_bps: None,
+                mean_delta_net_bps: Some(0.6),
             },
         )]),
         symbols: BTreeMap::from([(
             coin("BTCUSDT"),
             CoinRecord {
                 feature_importance: numbers(&[("ret_24", 0.3)]),
-                delta_net_bps: BTreeMap::new(),
+                delta_net_bps: numbers(&[("ret_24", 0.6)]),
                 encoder_gain_net_bps: Some(0.8),
                 model_type: "ridge".into(),
                 updated_at: day(0),
             },
         )]),
         shared_features: vec!["ret_24".into()],
+        priority: Some(vec!["ret_24".into()]),
     }
 }
 
@@ -458,6 +486,8 @@ pub fn meta_learner() -> MetaLearner {
         run_id: RUN_ID.into(),
         updated_at: day(0),
         regimes: BTreeMap::from([("trend".to_owned(), weights)]),
+        used: Some(true),
+        gain: Some(MixtureGain { mean_net_bps: 0.5, interval_net_bps: Some([0.25, 0.75]), n_days: 150 }),
     }
 }
 

@@ -21,6 +21,10 @@ pub struct FeatureBank {
     pub symbols: BTreeMap<Coin, CoinRecord>,
     /// Features worth sharing, best first.
     pub shared_features: Vec<String>,
+    /// Every feature in the order the next run should take them; absent in older files and where no
+    /// feature's worth was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Vec<String>>,
 }
 
 /// A feature over all coins.
@@ -36,7 +40,8 @@ pub struct FeatureRecord {
     pub share_of_symbols: f64,
     /// Mean rank among a coin's features, 1 is best; `null` when nobody uses it.
     pub mean_rank: Option<f64>,
-    /// What `shared_features` is sorted by.
+    /// What `shared_features` and `priority` are sorted by: the mean difference times the share of the
+    /// coins it helps (below 0: hurts); 0 when not measured.
     pub score: f64,
     /// Coins it helped after costs.
     pub helped: u64,
@@ -71,6 +76,11 @@ impl Document for FeatureBank {
         check::that(unknown.is_none(), || {
             format!("shared_features has {unknown:?}, which is not in features")
         })?;
+        if let Some(priority) = &self.priority {
+            check::distinct("priority", priority.iter().map(String::as_str))?;
+            let unknown = priority.iter().find(|name| !self.features.contains_key(*name));
+            check::that(unknown.is_none(), || format!("priority has {unknown:?}, which is not in features"))?;
+        }
         for (name, feature) in &self.features {
             check::named("a feature", name)?;
             check::share(&format!("features.{name}.share_of_symbols"), Some(feature.share_of_symbols))?;

@@ -15,8 +15,27 @@ pub struct MetaLearner {
     pub run_id: String,
     /// When.
     pub updated_at: Time,
-    /// Weights by regime tag.
+    /// Weights by regime tag; empty when there was nothing to learn from.
     pub regimes: BTreeMap<String, ExpertWeights>,
+    /// Whether the weights may be used: the gain's interval lies above zero. Heads are published
+    /// unmixed either way; absent in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<bool>,
+    /// What the mixture earned out of sample beyond what is deployed; absent in older files and
+    /// where it could not be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gain: Option<MixtureGain>,
+}
+
+/// Mixture minus deployed, over all coins.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct MixtureGain {
+    /// Mean difference of daily net, bps of the average coin's capital.
+    pub mean_net_bps: f64,
+    /// 90 % bootstrap interval of the mean; `null` with too few days or no difference.
+    pub interval_net_bps: Option<[f64; 2]>,
+    /// Days compared.
+    pub n_days: u64,
 }
 
 /// Belief in one regime; the four weights sum to 1.
@@ -48,6 +67,11 @@ impl Document for MetaLearner {
             let sum: f64 = weights.iter().sum();
             check::that((sum - 1.0).abs() < 1e-9, || format!("weights of {tag} sum to {sum}, expected 1"))?;
         }
-        Ok(())
+        let interval = self.gain.as_ref().and_then(|gain| gain.interval_net_bps);
+        check::interval("gain.interval_net_bps", interval)?;
+        let above = interval.is_some_and(|[low, _]| low > 0.0);
+        check::that(above || self.used != Some(true), || {
+            format!("used is true with the gain's interval {interval:?}, expected it above 0")
+        })
     }
 }

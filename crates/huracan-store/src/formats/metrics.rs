@@ -89,6 +89,19 @@ pub struct Metrics {
     pub baselines: Baselines,
     /// What the shared encoder was worth here; `null` when it was not measured.
     pub encoder_gain: Option<EncoderGain>,
+    /// What every way of sharing was worth here against doing without, by the comparison's code;
+    /// absent in older files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sharing: BTreeMap<String, EncoderGain>,
+    /// Code of the lane whose head this is, for example `ridge_pca`; absent in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Regime tag at the end of the data; absent in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regime: Option<String>,
+    /// The last week against training; absent in older files and where it could not be compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftFigures>,
     /// Whether every gate passed.
     pub trade_ok: bool,
     /// Each gate with value and limit.
@@ -147,6 +160,18 @@ pub struct RegimeFigures {
     pub avg_trade_bps: Option<f64>,
 }
 
+/// Whether the last week looks like training.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct DriftFigures {
+    /// `none`, `warn`, `no_promotion` or `refit_encoder`.
+    pub action: String,
+    /// Share of the features heavy in the head that are beyond their own limit; `null` when none has
+    /// a limit.
+    pub heavy_breached_share: Option<f64>,
+    /// Share of the week's values that are known.
+    pub coverage: f64,
+}
+
 /// Mean costs of the simulated trades.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct CostsUsed {
@@ -189,6 +214,9 @@ pub struct Baselines {
     pub own_pca: Option<BaselineFigures>,
     /// The head of all coins.
     pub pooled_head: Option<BaselineFigures>,
+    /// Every lane that was tried, by its code; absent in older files.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub lanes: BTreeMap<String, BaselineFigures>,
 }
 
 /// What one simpler rule did on the same bars; `null` where it is not measured.
@@ -209,7 +237,15 @@ pub struct BaselineFigures {
     pub window: Option<Span>,
 }
 
-/// Paired out-of-sample net difference, shared encoder minus none.
+impl BaselineFigures {
+    fn check(&self, name: &str) -> Checked {
+        check::share(&format!("{name}.hit_rate"), self.hit_rate)?;
+        check::not_negative(&format!("{name}.max_drawdown_pct"), self.max_drawdown_pct.unwrap_or(0.0))
+    }
+}
+
+/// Paired out-of-sample net difference, with minus without: a shared encoder, or another way of
+/// sharing.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct EncoderGain {
     /// Mean difference of daily net returns.
@@ -275,21 +311,33 @@ impl Document for Metrics {
             check::share(&format!("by_regime.{tag}.hit_rate"), figures.hit_rate)?;
         }
         let baselines = &self.baselines;
-        for (name, figures) in [
+        let known = [
             ("buy_and_hold", &baselines.buy_and_hold),
             ("zero", &baselines.zero),
             ("without_encoder", &baselines.without_encoder),
             ("own_pca", &baselines.own_pca),
             ("pooled_head", &baselines.pooled_head),
-        ] {
-            if let Some(figures) = figures {
-                check::share(&format!("baselines.{name}.hit_rate"), figures.hit_rate)?;
-                let drawdown = figures.max_drawdown_pct.unwrap_or(0.0);
-                check::not_negative(&format!("baselines.{name}.max_drawdown_pct"), drawdown)?;
-            }
+        ];
+        for (name, figures) in known {
+            figures.as_ref().map_or(Ok(()), |figures| figures.check(&format!("baselines.{name}")))?;
+        }
+        for (code, figures) in &baselines.lanes {
+            check::named("baselines.lanes", code)?;
+            figures.check(&format!("baselines.lanes.{code}"))?;
         }
         if let Some(gain) = &self.encoder_gain {
             check::interval("encoder_gain.interval_bps", gain.interval_bps)?;
+        }
+        for (code, gain) in &self.sharing {
+            check::named("sharing", code)?;
+            check::interval(&format!("sharing.{code}.interval_bps"), gain.interval_bps)?;
+        }
+        self.variant.as_ref().map_or(Ok(()), |code| check::named("variant", code))?;
+        self.regime.as_ref().map_or(Ok(()), |tag| check::named("regime", tag))?;
+        if let Some(drift) = &self.drift {
+            check::named("drift.action", &drift.action)?;
+            check::share("drift.heavy_breached_share", drift.heavy_breached_share)?;
+            check::share("drift.coverage", Some(drift.coverage))?;
         }
         check::share("q_value", self.q_value)?;
         self.daily.as_ref().map_or(Ok(()), |daily| check::date("daily.first_day", &daily.first_day))?;

@@ -70,7 +70,8 @@ pub struct RosterLine {
     pub trade_ok_reasons: Vec<GateReading>,
     /// Median daily quote volume, 30 days.
     pub adv_usd: f64,
-    /// Order size at which the expected net edge reaches zero; `null` when there is no edge.
+    /// Order size at which the expected net edge reaches zero, at no more than 1 % of `adv_usd`; `null`
+    /// when there is no edge.
     pub capacity_usd: Option<f64>,
     /// Regime tag at the end of the data.
     pub regime: String,

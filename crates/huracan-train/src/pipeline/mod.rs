@@ -438,6 +438,7 @@ impl Papers<'_> {
             started_at: recorder.started_at,
             finished_at: recorder.now(),
             timings: recorder.timings().into_iter().map(timing).collect(),
+            champion_events: promotions::read(job.store).ok().map(|log| publish::champion_events(&log)),
         };
         let data =
             publish::report_data(settings, outcome, &published.roster, published.encoder.as_ref(), &facts);

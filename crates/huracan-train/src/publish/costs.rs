@@ -2,9 +2,10 @@
 
 use super::Publication;
 use crate::engine::survey::Coin;
+use huracan_core::choose::capacity::{Trip, capacity_usd};
 use huracan_core::costs::slippage::CostSource;
 use huracan_core::costs::spread::SPREAD_MIN_BPS;
-use huracan_core::costs::{Calibration, CostModel, capacity_usd};
+use huracan_core::costs::{Calibration, CostModel};
 use huracan_core::words::Market;
 use huracan_store::formats::costs::{self, CalibrationSource, Costs};
 
@@ -46,10 +47,11 @@ impl RoundTrip {
         self.coin_bps + self.hedge_bps + self.funding_bps
     }
 
-    /// Order size in USD at which a gross edge is eaten up; `None` when there is none.
+    /// Order size in USD at which a gross edge is eaten up, at no more than a hundredth of a day's
+    /// volume; `None` when there is no edge at any size.
     pub fn capacity_usd(&self, edge_bps: f64, coin: &Coin) -> Option<f64> {
-        let left = edge_bps - self.hedge_bps - self.funding_bps;
-        Some(capacity_usd(left, &coin.costs)).filter(|usd| *usd > 0.0)
+        let trip = Trip { other_bps: self.hedge_bps + self.funding_bps, ..Trip::default() };
+        capacity_usd(edge_bps, &coin.costs, &trip).filter(|usd| *usd > 0.0)
     }
 }
 

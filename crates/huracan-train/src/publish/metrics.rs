@@ -5,12 +5,13 @@ use super::Publication;
 use crate::engine::lanes::Lane;
 use crate::engine::survey::Coin;
 use crate::engine::verdicts::{self, CoinVerdict};
-use huracan_core::choose::sharing::SharingVerdict;
+use huracan_core::choose::sharing::{SharingGain, SharingVerdict};
 use huracan_core::choose::trade_ok::GateAnswer;
 use huracan_core::words::{Market, UtcMs};
 use huracan_store::formats::figures::GateReading;
 use huracan_store::formats::metrics::{
-    BaselineFigures, Baselines, CostParts, CostsUsed, DailyNet, EncoderGain, EncoderVerdict, Metrics, Window,
+    BaselineFigures, Baselines, CostParts, CostsUsed, DailyNet, DriftFigures, EncoderGain, EncoderVerdict,
+    Metrics, RegimeFigures, Window,
 };
 use huracan_store::formats::wire::Span;
 use std::collections::BTreeMap;
@@ -56,23 +57,62 @@ pub(super) fn metrics(publication: &Publication<'_>, verdict: &CoinVerdict, coin
         rank_ic_t_hac: agreement.and_then(|a| a.rank_ic_t),
         r2: agreement.map(|a| a.r2),
         windows: windows(publication, verdict, coin),
-        by_regime: BTreeMap::new(),
+        by_regime: by_regime(verdict),
         costs_used: costs_used(publication, verdict, coin),
         baselines: baselines(verdict),
-        encoder_gain: Some(EncoderGain {
-            mean_bps: verdict.encoder_gain.mean_bps,
-            interval_bps: verdict.encoder_gain.interval_bps,
-            n_days: verdict.daily_net_bps.len() as u64,
-            verdict: match verdict.encoder_gain.verdict {
-                SharingVerdict::Helped => EncoderVerdict::Helped,
-                SharingVerdict::Hurt => EncoderVerdict::Hurt,
-                SharingVerdict::Undecided => EncoderVerdict::Undecided,
-            },
+        encoder_gain: Some(gain(&verdict.encoder_gain, verdict)),
+        sharing: sharing(publication, verdict),
+        variant: Some(verdict.lane.code().to_owned()),
+        regime: Some(verdict.regime.code().to_owned()),
+        drift: verdict.explained.drift.as_ref().map(|report| DriftFigures {
+            action: verdict.drift_action.code().to_owned(),
+            heavy_breached_share: report.heavy_breached_share,
+            coverage: report.coverage,
         }),
         trade_ok: verdict.trade_ok,
         trade_ok_reasons: verdict.gates.iter().map(reading).collect(),
         daily: Some(DailyNet { first_day: plan.test_start.date(), net_bps: verdict.daily_net_bps.clone() }),
     }
+}
+
+fn gain(gain: &SharingGain, verdict: &CoinVerdict) -> EncoderGain {
+    EncoderGain {
+        mean_bps: gain.mean_bps,
+        interval_bps: gain.interval_bps,
+        n_days: verdict.daily_net_bps.len() as u64,
+        verdict: match gain.verdict {
+            SharingVerdict::Helped => EncoderVerdict::Helped,
+            SharingVerdict::Hurt => EncoderVerdict::Hurt,
+            SharingVerdict::Undecided => EncoderVerdict::Undecided,
+        },
+    }
+}
+
+/// The coin's answer to every comparison of the run.
+fn sharing(publication: &Publication<'_>, verdict: &CoinVerdict) -> BTreeMap<String, EncoderGain> {
+    let verdicts = &publication.outcome.verdicts;
+    let Some(n) = verdicts.coins.iter().position(|v| v.index == verdict.index) else {
+        return BTreeMap::new();
+    };
+    let answers = verdicts.sharing.iter().filter_map(|c| Some((c.comparison.code, c.coins.get(n)?)));
+    answers.map(|(code, answer)| (code.to_owned(), gain(answer, verdict))).collect()
+}
+
+/// Regimes that the coin was in or traded in.
+fn by_regime(verdict: &CoinVerdict) -> BTreeMap<String, RegimeFigures> {
+    let seen = verdict.by_regime.iter().filter(|r| r.share > 0.0 || r.trades > 0);
+    seen.map(|r| {
+        let figures = RegimeFigures {
+            bars: (r.share * verdict.oos_bars as f64).round() as u64,
+            trades: r.trades as u64,
+            net_pnl_pct: r.net_pnl_pct,
+            sharpe: r.sharpe,
+            hit_rate: r.hit_rate,
+            avg_trade_bps: (r.trades > 0).then(|| 100.0 * r.net_pnl_pct / r.trades as f64),
+        };
+        (r.regime.code().to_owned(), figures)
+    })
+    .collect()
 }
 
 /// A gate's answer as files write it. A limit that is not known stays `null`.
@@ -139,21 +179,22 @@ fn costs_used(publication: &Publication<'_>, verdict: &CoinVerdict, coin: &Coin)
 }
 
 fn baselines(verdict: &CoinVerdict) -> Baselines {
-    let of = |name: &str| {
-        verdict.baselines.iter().find(|b| b.name == name).map(|b| BaselineFigures {
-            sharpe: b.sharpe,
-            hit_rate: None,
-            net_pnl_pct: b.net_pnl_pct,
-            max_drawdown_pct: None,
-            sample_size: b.trades as u64,
-            window: None,
-        })
+    let figures = |b: &verdicts::Baseline| BaselineFigures {
+        sharpe: b.sharpe,
+        hit_rate: None,
+        net_pnl_pct: b.net_pnl_pct,
+        max_drawdown_pct: None,
+        sample_size: b.trades as u64,
+        window: None,
     };
+    let of = |name: &str| verdict.baselines.iter().find(|b| b.name == name).map(figures);
+    let lanes = Lane::ALL.iter().filter_map(|lane| Some((lane.code().to_owned(), of(lane.code())?)));
     Baselines {
         buy_and_hold: of("buy_and_hold"),
         zero: of("zero"),
         without_encoder: of(Lane::Plain.code()),
         own_pca: of(Lane::OwnPca.code()),
         pooled_head: of("pooled_head"),
+        lanes: lanes.collect(),
     }
 }

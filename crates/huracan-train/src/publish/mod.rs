@@ -1,6 +1,6 @@
 //! From an [`Outcome`] to the store, in the order of the file contracts: encoder kept, model folders
-//! with their manifests, champion pointers, promotions log, encoder in force, feature bank, and the
-//! roster last.
+//! with their manifests, champion pointers, promotions log, encoder in force, feature bank, meta
+//! learner, and the roster last.
 //!
 //! What lives here: what is written, and when. What does not: any figure (`engine` made them all)
 //! and how a file is kept (`huracan-store`). Every time inside comes from the data, so equal inputs
@@ -10,12 +10,15 @@ mod bank;
 mod champions;
 mod costs;
 mod encoder;
+mod findings;
 mod head;
+mod meta_learner;
 mod metrics;
 mod recipe;
 mod report;
 mod roster;
 
+pub use findings::{champion_events, drift_actions};
 pub use report::{RunFacts, report_data};
 
 use crate::engine::survey::Failed;
@@ -127,6 +130,7 @@ pub fn publish(publication: &Publication<'_>) -> Result<Published, PublishError>
         encoder::put_in_force(publication.store, encoder, is_used)?;
     }
     bank::publish(publication, &candidates)?;
+    meta_learner::publish(publication)?;
     let roster = roster::publish(publication, &candidates, &standings, &failed)?;
     publication.observer.stage_finished("publish");
     Ok(Published {

@@ -1,13 +1,13 @@
 //! A run as the report page shows it. Figures are those of the artifacts; only times of day are new.
 
+use super::findings;
 use crate::engine::Outcome;
 use crate::engine::verdicts::CoinVerdict;
 use crate::report::{
-    BankFeature, ComponentLoadings, CrossSectionIc, Curve, EncoderSummary, FailedCoin, Fold, GateReason,
-    Lift, RankBand, ReportData, RosterRow, RunHeader, Sharing, SkipCount, StageTiming, Universe,
+    ChampionEvent, ComponentLoadings, CrossSectionIc, Curve, EncoderSummary, FailedCoin, Fold, GateReason,
+    RankBand, ReportData, RosterRow, RunHeader, SkipCount, StageTiming, Universe,
 };
 use crate::settings::Settings;
-use huracan_core::bank::{CoinImportance, aggregate, importances, widely_used_features};
 use huracan_core::stats::bootstrap::{percentile_interval, stationary_sharpes};
 use huracan_core::stats::sharpe::annualised_sharpe;
 use huracan_core::words::UtcMs;
@@ -30,6 +30,8 @@ pub struct RunFacts {
     pub finished_at: UtcMs,
     /// Where the time went.
     pub timings: Vec<StageTiming>,
+    /// What happened to champions so far; `None` where it was not read.
+    pub champion_events: Option<Vec<ChampionEvent>>,
 }
 
 /// Components of the encoder whose loadings are shown, and loadings shown of each.
@@ -68,13 +70,16 @@ pub fn report_data(
             .collect(),
         universe: Some(universe(outcome)),
         rank_band: Some(rank_band(settings, outcome)),
-        encoder: encoder.map(encoder_summary),
-        sharing: sharing(outcome, encoder).into_iter().collect(),
+        encoder: encoder.map(|file| encoder_summary(outcome, file)),
+        sharing: findings::sharing(outcome),
         cross_section: cross_section(settings, outcome),
-        feature_bank: feature_bank(outcome),
+        variants: Some(findings::variants(settings, outcome)),
+        feature_bank: findings::feature_bank(outcome),
+        regimes: Some(findings::regimes(outcome)),
+        drift: findings::drift(outcome),
+        champion_events: facts.champion_events.clone(),
         folds: folds(outcome),
         timings: facts.timings.clone(),
-        ..ReportData::default()
     }
 }
 
@@ -86,14 +91,21 @@ fn header_facts(
 ) -> Vec<(String, String)> {
     let label = &settings.label;
     let verdicts = &outcome.verdicts;
-    let (helped, hurt, undecided) = verdicts.sharing.first().map_or((0, 0, verdicts.coins.len()), |c| c.counts());
+    let (helped, hurt, undecided) =
+        verdicts.sharing.first().map_or((0, 0, verdicts.coins.len()), |c| c.counts());
+    let deployed = match verdicts.deployed.last() {
+        Some(last) if last.policy.is_zero => "the zero head: nothing earned on validation".to_owned(),
+        Some(last) => format!("{}, entry above {} × cost", last.lane.code(), last.policy.multiple),
+        None => "nothing".to_owned(),
+    };
     let best = verdicts.placebo_net_pct.iter().copied().reduce(f64::max);
     let lag = label.entry_lag_bars;
     let texts = [
         ("Label", format!("{}, {} bars, entered {lag} bar(s) late", label.kind.code(), label.horizon_bars)),
         ("Universe net", format!("{:.2} % a coin", verdicts.universe_net_pct)),
         ("Best placebo", best.map_or("none".to_owned(), |b| format!("{b:.2} % a coin"))),
-        ("Sharing", format!("{helped} helped, {hurt} hurt, {undecided} undecided")),
+        ("Deployed", deployed),
+        ("Best encoder", format!("{helped} helped, {hurt} hurt, {undecided} undecided")),
         ("Encoder", encoder.map_or("none".to_owned(), |e| e.card.encoder_id.clone())),
         ("Seed", settings.seed.0.to_string()),
         ("Configuration", facts.config_id.clone()),
@@ -204,7 +216,7 @@ fn rank_band(settings: &Settings, outcome: &Outcome) -> RankBand {
     }
 }
 
-fn encoder_summary(encoder: &EncoderFile) -> EncoderSummary {
+fn encoder_summary(outcome: &Outcome, encoder: &EncoderFile) -> EncoderSummary {
     let meaning = &encoder.card.meaning;
     let p = meaning.feature_names.len();
     let components = encoder.tensors.get("components").map_or(&[][..], |t| t.data.as_slice());
@@ -214,6 +226,10 @@ fn encoder_summary(encoder: &EncoderFile) -> EncoderSummary {
         named.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()).then_with(|| a.0.cmp(&b.0)));
         named.truncate(SHOWN.1);
         named
+    };
+    let (training_loss, kept_epoch) = match meaning.encoder_type.as_str() {
+        "autoencoder" => findings::training_loss(outcome),
+        _ => (Vec::new(), None),
     };
     EncoderSummary {
         kind: meaning.encoder_type.clone(),
@@ -225,55 +241,9 @@ fn encoder_summary(encoder: &EncoderFile) -> EncoderSummary {
             .enumerate()
             .map(|(k, row)| ComponentLoadings { component: k + 1, loadings: loadings(row) })
             .collect(),
-        ..EncoderSummary::default()
+        training_loss,
+        kept_epoch,
     }
-}
-
-/// The shared encoder against none; nothing where no coin was judged. The mean over coins has no
-/// interval: coins share their days.
-fn sharing(outcome: &Outcome, encoder: Option<&EncoderFile>) -> Option<Sharing> {
-    let coins = &outcome.verdicts.coins;
-    let one = |v: &CoinVerdict| {
-        let [low_bps, high_bps] = v.encoder_gain.interval_bps?;
-        Some(Lift {
-            symbol: outcome.survey.coins[v.index].symbol.to_string(),
-            mean_bps: v.encoder_gain.mean_bps,
-            low_bps,
-            high_bps,
-            verdict: v.encoder_gain.verdict.code().to_owned(),
-        })
-    };
-    let (helped, hurt, undecided) = outcome.verdicts.sharing.first()?.counts();
-    let sum: f64 = coins.iter().map(|v| v.encoder_gain.mean_bps).sum();
-    (!coins.is_empty()).then(|| Sharing {
-        with: encoder.map_or("shared encoder", |e| &e.card.meaning.encoder_type).to_owned(),
-        without: "none".to_owned(),
-        helped,
-        hurt,
-        undecided,
-        mean_bps: Some(sum / coins.len() as f64),
-        interval_bps: None,
-        coins: coins.iter().filter_map(one).collect(),
-    })
-}
-
-/// Features by their share of the heads' weights; what one is worth after costs is not measured.
-fn feature_bank(outcome: &Outcome) -> Vec<BankFeature> {
-    let coin = |v: &CoinVerdict| CoinImportance {
-        symbol: outcome.survey.coins[v.index].symbol.to_string(),
-        importance: importances(&outcome.feature_names, &v.head.weights),
-    };
-    let coins: Vec<_> = outcome.verdicts.coins.iter().map(coin).collect();
-    let known = aggregate(&coins);
-    let shared = widely_used_features(&known, coins.len());
-    let feature = |(name, entry): (&String, &huracan_core::bank::FeatureEntry)| BankFeature {
-        name: name.clone(),
-        weight_share: Some(entry.avg_importance),
-        coins_using: entry.symbols_using.len(),
-        shared: shared.contains(name),
-        ..BankFeature::default()
-    };
-    known.iter().map(feature).collect()
 }
 
 fn cross_section(settings: &Settings, outcome: &Outcome) -> Vec<CrossSectionIc> {

@@ -143,7 +143,7 @@ fn line(
         trade_ok_reasons: standing.gates.clone(),
         adv_usd: coin.costs.adv_usd,
         capacity_usd: trip.capacity_usd(edge, coin),
-        regime: "unknown".to_owned(),
+        regime: candidate.verdict.regime.code().to_owned(),
         label: head.label.kind.clone(),
         horizon_bars: head.label.horizon_bars,
         book: book(head),

@@ -213,6 +213,97 @@ fn figures_of_the_files_are_those_of_the_verdicts() {
     }
 }
 
+/// The verdict on a coin, by its symbol.
+fn verdict_of(symbol: &huracan_store::formats::wire::Coin) -> &'static CoinVerdict {
+    let is = |v: &&CoinVerdict| outcome().survey.coins[v.index].symbol == symbol.0;
+    outcome().verdicts.coins.iter().find(is).unwrap()
+}
+
+#[test]
+fn a_coins_file_tells_of_sharing_lanes_regimes_and_drift() {
+    let store = MemoryStore::default();
+    publish_into(&store).unwrap();
+    let tried = crate::engine::lanes::Lane::ALL.iter().filter(|lane| lane.is_tried(&settings())).count();
+    let mut with_trades = 0;
+    for model in models_of(&store) {
+        let metrics = &model.artifacts.metrics;
+        let verdict = verdict_of(&metrics.symbol);
+        let gain = metrics.encoder_gain.as_ref().unwrap();
+        assert_eq!(&metrics.sharing["encoder"], gain);
+        assert_eq!(metrics.sharing.len(), outcome().verdicts.sharing.len());
+        assert!(metrics.sharing.contains_key("pca_over_own_pca"));
+        assert_eq!(metrics.variant.as_deref(), Some(verdict.lane.code()));
+        assert_eq!(metrics.baselines.lanes.len(), tried);
+        assert_eq!(metrics.baselines.lanes.get("ridge"), metrics.baselines.without_encoder.as_ref());
+        assert_eq!(metrics.regime.as_deref(), Some(verdict.regime.code()));
+
+        let regimes = metrics.by_regime.values();
+        let (trades, net): (u64, f64) =
+            regimes.clone().fold((0, 0.0), |(n, net), r| (n + r.trades, net + r.net_pnl_pct));
+        assert_eq!(trades, metrics.sample_size);
+        let all = metrics.avg_trade_bps.unwrap_or(0.0) * trades as f64 / 100.0;
+        assert!((net - all).abs() < 1e-6, "{net} {all}");
+        let bars = regimes.clone().map(|r| r.bars).sum::<u64>();
+        assert!(bars.abs_diff(metrics.oos_bars) <= 5, "{bars} {}", metrics.oos_bars);
+        assert!(regimes.clone().all(|r| r.avg_trade_bps.is_some() == (r.trades > 0)));
+        with_trades += usize::from(trades > 0);
+
+        let drift = metrics.drift.as_ref().unwrap();
+        assert_eq!(drift.action, verdict.drift_action.code());
+        assert_eq!(drift.coverage, verdict.explained.drift.as_ref().unwrap().coverage);
+    }
+    assert!(with_trades > 0);
+}
+
+#[test]
+fn the_bank_shares_what_permutation_found_and_orders_the_rest() {
+    let store = MemoryStore::default();
+    publish_into(&store).unwrap();
+    let (bank, _) = huracan_store::bank::read(&store).unwrap().unwrap();
+    let priority = bank.priority.as_ref().unwrap();
+    assert_eq!(priority.len(), outcome().feature_names.len());
+    let scores: Vec<f64> = priority.iter().map(|name| bank.features[name].score).collect();
+    assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+    let enough = |name: &String| bank.features[name].helped >= 5;
+    assert!(bank.shared_features.iter().all(enough), "{:?}", bank.shared_features);
+
+    let mut moved = 0;
+    for (name, feature) in &bank.features {
+        let coins = bank.symbols.values().filter_map(|coin| coin.delta_net_bps.get(name));
+        let deltas: Vec<f64> = coins.copied().collect();
+        let mean = deltas.iter().sum::<f64>() / deltas.len() as f64;
+        let told = feature.mean_delta_net_bps.unwrap();
+        assert!((told - mean).abs() < 1e-9, "{name}: {told} {mean}");
+        let (up, down) = (deltas.iter().filter(|d| **d > 0.0), deltas.iter().filter(|d| **d < 0.0));
+        assert!(feature.helped <= up.count() as u64 && feature.hurt <= down.count() as u64);
+        moved += usize::from(told != 0.0);
+    }
+    assert!(moved > 10, "{moved}");
+    for (symbol, coin) in &bank.symbols {
+        let verdict = verdict_of(symbol);
+        assert_eq!(coin.delta_net_bps.len(), verdict.explained.deltas.len());
+        let sum: f64 = coin.feature_importance.values().sum();
+        assert!((sum - 1.0).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn the_meta_learner_is_written_and_says_whether_it_pays() {
+    let store = MemoryStore::default();
+    publish_into(&store).unwrap();
+    let written = huracan_store::meta_learner::read(&store).unwrap().unwrap();
+    let experts = outcome().verdicts.experts.as_ref().unwrap();
+    let gain = experts.gain.unwrap();
+    assert_eq!((written.run_id.as_str(), written.used), (RUN_ID, Some(gain.used)));
+    assert_eq!(written.gain.as_ref().unwrap().mean_net_bps, gain.mean_bps);
+    assert_eq!(written.regimes.len(), experts.path.final_weights.len());
+    for (regime, weights) in &experts.path.final_weights {
+        let told = &written.regimes[regime.code()];
+        let told = [told.with_codes, told.without_codes, told.pooled, told.zero];
+        assert_eq!(told.as_slice(), weights.weights.as_slice(), "{regime}");
+    }
+}
+
 #[test]
 fn a_round_trip_is_the_same_in_roster_threshold_and_capacity() {
     let store = MemoryStore::default();
@@ -234,6 +325,14 @@ fn a_round_trip_is_the_same_in_roster_threshold_and_capacity() {
         let edge = 100.0 * metrics.gross_pnl_pct / metrics.sample_size.max(1) as f64 / size;
         let left = edge - beyond - 2.0 * line.fee_bps - line.spread_bps;
         assert_eq!(line.capacity_usd.is_some(), left > 0.0);
+        assert_eq!(line.regime, verdict_of(&line.symbol).regime.code());
+        if let Some(usd) = line.capacity_usd {
+            // At capacity a round trip leaves nothing, or the order is a hundredth of a day's volume.
+            let root = (usd / settings().costs.reference_order_usd).sqrt();
+            let eaten = (2.0 * line.avg_slip_bps * root - left).abs() < 1e-6 * left;
+            assert!(eaten || (usd - 0.01 * line.adv_usd).abs() < 1e-6 * usd, "{line:#?}");
+            assert!(usd <= 0.01 * line.adv_usd * (1.0 + 1e-12));
+        }
         with_capacity += usize::from(left > 0.0);
     }
     assert!(with_capacity > 0);
@@ -449,17 +548,56 @@ fn a_raised_stop_leaves_no_pointer_behind() {
 fn the_report_is_filled() {
     let store = MemoryStore::default();
     let published = publish_into(&store).unwrap();
-    let facts = RunFacts { run_id: RUN_ID.to_owned(), ..RunFacts::default() };
+    let log = promotions::read(&store).unwrap();
+    let facts = RunFacts {
+        run_id: RUN_ID.to_owned(),
+        champion_events: Some(champion_events(&log)),
+        ..RunFacts::default()
+    };
     let data = report_data(&settings(), outcome(), &published.roster, published.encoder.as_ref(), &facts);
     assert_eq!(data.roster.len(), published.roster.symbols.len());
     assert_eq!(data.folds.len(), 3);
-    let days = outcome().verdicts.universe_daily_net_bps.len();
+    let verdicts = &outcome().verdicts;
+    let days = verdicts.universe_daily_net_bps.len();
     assert_eq!(data.universe.as_ref().unwrap().net.pct.len(), days);
     assert!(data.roster.iter().all(|row| row.equity.pct.len() == days && !row.reasons.is_empty()));
-    let coins = outcome().verdicts.coins.len();
-    let sharing = &data.sharing[0];
-    assert_eq!(sharing.helped + sharing.hurt + sharing.undecided, coins);
+    let coins = verdicts.coins.len();
+    assert_eq!(data.sharing.len(), verdicts.sharing.len());
+    for (sharing, compared) in data.sharing.iter().zip(&verdicts.sharing) {
+        assert_eq!(sharing.helped + sharing.hurt + sharing.undecided, coins);
+        assert_eq!(sharing.mean_bps, Some(compared.pooled.mean_bps));
+    }
+
+    let variants = data.variants.as_ref().unwrap();
+    assert_eq!(variants.rows.iter().map(|row| row.tried).sum::<usize>(), verdicts.variants_tried);
+    assert_eq!(variants.rows.iter().filter(|row| row.chosen).count(), 1);
+    assert!(variants.rows.iter().all(|row| row.test_net_bps.is_some()));
+    let plain = variants.rows.iter().find(|row| row.head == "ridge" && row.encoder == "none").unwrap();
+    let net = |v: &CoinVerdict| v.baselines.iter().find(|b| b.name == "ridge").unwrap().net_pnl_pct;
+    let mean_pct = verdicts.coins.iter().map(net).sum::<f64>() / coins as f64;
+    assert!((plain.test_net_bps.unwrap() * days as f64 / 100.0 - mean_pct).abs() < 1e-9);
+    assert!(variants.deflated_sharpe.is_some_and(|p| (0.0..=1.0).contains(&p)));
+
+    let regimes = data.regimes.as_ref().unwrap();
+    let trades: usize = verdicts.coins.iter().map(|v| v.metrics.sample_size).sum();
+    assert_eq!(regimes.tags.iter().map(|tag| tag.trades).sum::<usize>(), trades);
+    assert_eq!(regimes.tags.iter().map(|tag| tag.coins_now).sum::<usize>(), coins);
+    let shares: f64 = regimes.tags.iter().filter_map(|tag| tag.time_share).sum();
+    assert!((shares - 1.0).abs() < 1e-9, "{shares}");
+    assert_eq!(regimes.meta.as_ref().unwrap().experts.len(), 4);
+
+    let drift = data.drift.as_ref().unwrap();
+    assert_eq!((drift.columns.len(), drift.recent_ic), (coins, verdicts.recent_ic));
+    assert!(drift.rows.len() == 30 && drift.rows.iter().all(|row| row.ratios.len() == coins));
+    assert_eq!(drift_actions(outcome()).iter().map(|(_, n)| n).sum::<usize>(), coins);
     assert_eq!(data.feature_bank.len(), outcome().feature_names.len());
+    assert!(data.feature_bank.iter().all(|f| f.helped + f.hurt + f.neither == coins));
+    assert_eq!(data.champion_events.as_ref().unwrap().len(), log.len());
+
     let page = crate::report::render(&data);
     assert!(page.contains(RUN_ID) && page.contains("BTCUSDT.P"));
+    for missing in ["was not measured in this run", "were not split by regime", "was not read for this page"]
+    {
+        assert!(!page.contains(missing), "{missing}");
+    }
 }

@@ -368,6 +368,8 @@ pub struct RegimeResult {
     pub tag: String,
     /// Share of coin-bars with this tag, 0..1.
     pub time_share: Option<f64>,
+    /// Coins with this tag at the end of the data.
+    pub coins_now: usize,
     /// Trades entered in it.
     pub trades: usize,
     /// Mean net of a trade.
@@ -389,7 +391,7 @@ pub struct MetaLearner {
     pub gain_bps: Option<f64>,
     /// 90 % interval of `gain_bps`.
     pub interval_bps: Option<[f64; 2]>,
-    /// Whether the mixture is used.
+    /// Whether the gain's interval lies above zero, so that the mixture may be used.
     pub used: bool,
 }
 
@@ -421,8 +423,9 @@ pub struct Drift {
     pub heavy_breached_share: Option<f64>,
     /// Rank IC of the last 14 days.
     pub recent_ic: Option<f64>,
-    /// The encoder's reconstruction error now over its training 99th percentile.
-    pub reconstruction_ratio: Option<f64>,
+    /// Share of the last week's rows that the encoder describes worse than 99 % of its training rows,
+    /// 0..1; .01 in training.
+    pub reconstruction_share: Option<f64>,
 }
 
 /// One row of the drift map.

@@ -63,10 +63,11 @@ fn action(drift: &Drift) -> String {
     format!(
         "<p class='{class}'><b>{text}</b>{reason}</p>\n<dl class='tiles small'><div><dt>heavy features beyond \
          threshold</dt><dd>{} <small>%</small></dd></div><div><dt>rank IC, last 14 days</dt><dd>{}</dd></div>\
-         <div><dt>reconstruction error ÷ its 99th percentile</dt><dd>{}</dd></div></dl>\n",
+         <div><dt>rows beyond the encoder's 99th percentile (1 % in training)</dt><dd>{} \
+         <small>%</small></dd></div></dl>\n",
         percent(drift.heavy_breached_share),
         signed(drift.recent_ic, 4),
-        number(drift.reconstruction_ratio, 2)
+        percent(drift.reconstruction_share)
     )
 }
 

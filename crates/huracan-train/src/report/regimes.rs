@@ -33,6 +33,7 @@ fn results(tags: &[RegimeResult]) -> String {
             esc(&t.tag),
             number(t.time_share.map(|s| 100.0 * s), 1),
             bar(t.time_share.unwrap_or(0.0) / most, "muted"),
+            count(t.coins_now as u64),
             count(t.trades as u64),
             signed(t.net_per_trade_bps, 1),
             axis.bar(t.net_per_trade_bps),
@@ -49,6 +50,7 @@ fn results(tags: &[RegimeResult]) -> String {
             ("regime", ""),
             ("time %", "n"),
             ("", "wide"),
+            ("coins now", "n"),
             ("trades", "n"),
             ("net bps a trade", "n"),
             ("", "wide"),
@@ -70,10 +72,11 @@ fn mixture(meta: &MetaLearner) -> String {
             signed(high, 2)
         ),
     };
-    let verdict = if meta.used { "Used" } else { "Not used" };
+    let verdict = if meta.used { "Fit for use" } else { "Not used" };
     let mut out = format!(
         "<h3>Meta learner</h3>\n<p class='note'><b>{verdict}</b>: {gain}. Weights of the experts by regime, \
-         learnt from after-cost results and drawn toward equal where trades are few.</p>\n"
+         learnt from after-cost results and drawn toward equal where trades are few. Heads are published \
+         unmixed either way.</p>\n"
     );
     if meta.experts.is_empty() || meta.weights.is_empty() {
         return out;

@@ -318,6 +318,7 @@ fn sample_regimes() -> Regimes {
             .map(|(tag, share, trades, net, sharpe, hit)| RegimeResult {
                 tag: (*tag).into(),
                 time_share: Some(*share),
+                coins_now: (share * 400.0) as usize,
                 trades: *trades,
                 net_per_trade_bps: Some(*net),
                 sharpe: Some(*sharpe),
@@ -372,7 +373,7 @@ pub(super) fn sample_drift(columns: usize, across: &str) -> Drift {
         rows: families.iter().enumerate().map(row).collect(),
         heavy_breached_share: Some(0.12),
         recent_ic: Some(0.0134),
-        reconstruction_ratio: Some(0.71),
+        reconstruction_share: Some(0.07),
     }
 }
 

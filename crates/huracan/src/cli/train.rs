@@ -125,10 +125,74 @@ pub struct Findings {
     pub hurt: usize,
     /// Coins where the data cannot tell.
     pub undecided: usize,
+    /// What is deployed; `None` when no fold was fitted.
+    pub deployed: Option<DeployedVariant>,
+    /// Every way of sharing against doing without.
+    pub sharing: Vec<SharingLine>,
+    /// Probability that choosing the best variant was luck, 0..1.
+    pub overfitting_probability: Option<f64>,
+    /// The mixture of experts; `None` when there was nothing to learn from.
+    pub meta_learner: Option<MixtureLine>,
+    /// Coins by what their drift asks for, mildest first.
+    pub drift: Vec<Counted>,
+    /// Coins by their regime at the end of the data.
+    pub regimes_now: Vec<Counted>,
     /// Champion pointers that moved to a model of this run.
     pub champions_moved: usize,
     /// Champions that kept their place against a candidate of this run.
     pub champions_kept: usize,
+}
+
+/// The variant that validation chose for the final fit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DeployedVariant {
+    /// Code of the lane.
+    pub variant: String,
+    /// Whether nothing earned anything on validation, so that the zero head is deployed.
+    pub is_zero: bool,
+    /// Multiple of the round-trip cost asked for entry.
+    pub entry_cost_multiple: f64,
+    /// Share of the entry threshold below which a position is left.
+    pub exit_band: f64,
+    /// Variants that competed, per coin.
+    pub variants_tried: usize,
+}
+
+/// What one way of sharing gave.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SharingLine {
+    /// Code of the comparison.
+    pub comparison: String,
+    /// Coins it helped after false-discovery control.
+    pub helped: usize,
+    /// Coins it hurt.
+    pub hurt: usize,
+    /// Coins where the data cannot tell.
+    pub undecided: usize,
+    /// Mean over coins of the daily difference in net.
+    pub mean_bps: f64,
+    /// 90 % interval of it; `None` when the two never differed.
+    pub interval_bps: Option<[f64; 2]>,
+}
+
+/// The mixture of experts against what is deployed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct MixtureLine {
+    /// Whether its gain lies above zero, so that it may be used.
+    pub used: bool,
+    /// Mean daily net of the mixture minus what is deployed.
+    pub gain_bps: Option<f64>,
+    /// 90 % interval of it.
+    pub interval_bps: Option<[f64; 2]>,
+}
+
+/// A word and how many coins it holds for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Counted {
+    /// The word.
+    pub code: String,
+    /// Coins.
+    pub coins: usize,
 }
 
 /// Agreement of the pooled score with what came, at one horizon.
@@ -284,15 +348,54 @@ fn said(findings: &Findings) -> String {
         figure(findings.book_sharpe, 2),
         figure(findings.book_t, 1)
     ));
-    text.push_str(&format!(
-        "  shared encoder: {} helped, {} hurt, {} undecided\n",
-        findings.helped, findings.hurt, findings.undecided
-    ));
+    text.push_str(&chosen(findings));
     text.push_str(&format!(
         "  champions: {} new, {} kept\n",
         findings.champions_moved, findings.champions_kept
     ));
     text
+}
+
+/// What was chosen and what speaks for it, a line each; what was not measured is left out.
+fn chosen(findings: &Findings) -> String {
+    let mut lines = Vec::new();
+    if let Some(deployed) = &findings.deployed {
+        let DeployedVariant { variant, entry_cost_multiple, exit_band, variants_tried, .. } = deployed;
+        let what = match deployed.is_zero {
+            true => format!("the zero head: no policy of {variant} earned anything on validation"),
+            false => format!("{variant}, entry above {entry_cost_multiple} × cost, exit band {exit_band}"),
+        };
+        lines.push(format!("deployed: {what} ({variants_tried} variants tried)"));
+    }
+    lines.extend(findings.sharing.iter().map(|line| {
+        let SharingLine { comparison, helped, hurt, undecided, .. } = line;
+        let gain = gain(Some(line.mean_bps), line.interval_bps);
+        format!("{comparison}: {helped} helped / {hurt} hurt / {undecided} undecided, {gain}")
+    }));
+    if let Some(probability) = findings.overfitting_probability {
+        lines.push(format!("probability that choosing the best was luck (PBO): {probability:.2}"));
+    }
+    if let Some(mixture) = &findings.meta_learner {
+        let used = if mixture.used { "fit for use" } else { "not used" };
+        lines.push(format!("meta learner: {used}, {}", gain(mixture.gain_bps, mixture.interval_bps)));
+    }
+    let counted = |all: &[Counted]| {
+        let some = all.iter().filter(|c| c.coins > 0).map(|c| format!("{} {}", c.coins, c.code));
+        some.collect::<Vec<_>>().join(", ")
+    };
+    let both = [("drift actions", &findings.drift), ("regimes now", &findings.regimes_now)];
+    let told = both.iter().filter(|(_, all)| all.iter().any(|c| c.coins > 0));
+    lines.extend(told.map(|(what, all)| format!("{what}: {}", counted(all))));
+    lines.iter().map(|line| format!("  {line}\n")).collect()
+}
+
+/// "+0.1 bps a day [-0.3, 0.5]".
+fn gain(mean_bps: Option<f64>, interval_bps: Option<[f64; 2]>) -> String {
+    match (mean_bps, interval_bps) {
+        (None, _) => "gain not known".to_owned(),
+        (Some(mean), None) => format!("{mean:+.1} bps a day, no interval"),
+        (Some(mean), Some([low, high])) => format!("{mean:+.1} bps a day [{low:.1}, {high:.1}]"),
+    }
 }
 
 #[cfg(test)]
@@ -352,6 +455,47 @@ mod tests {
         check(4, 7, 0, Exit::VerificationFailed);
         check(5, 6, 0, Exit::VerificationFailed);
         check(10, 10, 1, Exit::VerificationFailed);
+    }
+
+    #[test]
+    fn what_was_chosen_and_what_sharing_gave_is_a_line_each() {
+        let counted = |code: &str, coins: usize| Counted { code: code.into(), coins };
+        let mut findings = Findings {
+            deployed: Some(DeployedVariant {
+                variant: "ridge_pca".into(),
+                is_zero: false,
+                entry_cost_multiple: 1.5,
+                exit_band: 0.3,
+                variants_tried: 33,
+            }),
+            sharing: vec![SharingLine {
+                comparison: "pca".into(),
+                undecided: 361,
+                mean_bps: 0.1,
+                interval_bps: Some([-0.3, 0.5]),
+                ..SharingLine::default()
+            }],
+            overfitting_probability: Some(0.43),
+            meta_learner: Some(MixtureLine { used: false, gain_bps: Some(-0.2), interval_bps: None }),
+            drift: vec![counted("none", 300), counted("warn", 61), counted("no_promotion", 0)],
+            regimes_now: vec![counted("trend", 361)],
+            ..Findings::default()
+        };
+        let lines = |findings: &Findings| chosen(findings).lines().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(
+            lines(&findings),
+            [
+                "  deployed: ridge_pca, entry above 1.5 × cost, exit band 0.3 (33 variants tried)",
+                "  pca: 0 helped / 0 hurt / 361 undecided, +0.1 bps a day [-0.3, 0.5]",
+                "  probability that choosing the best was luck (PBO): 0.43",
+                "  meta learner: not used, -0.2 bps a day, no interval",
+                "  drift actions: 300 none, 61 warn",
+                "  regimes now: 361 trend",
+            ]
+        );
+        findings.deployed.as_mut().unwrap().is_zero = true;
+        assert!(lines(&findings)[0].contains("the zero head"), "{:?}", lines(&findings));
+        assert!(lines(&Findings::default()).is_empty());
     }
 
     #[test]

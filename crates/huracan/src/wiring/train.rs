@@ -2,14 +2,20 @@
 
 use super::{Drawn, Session, now, settings};
 use crate::cli::symbols;
-use crate::cli::train::{Findings, HorizonIc, PlaceboShare, RunSummary, TrainRequest};
+use crate::cli::train::{
+    Counted, DeployedVariant, Findings, HorizonIc, MixtureLine, PlaceboShare, RunSummary, SharingLine,
+    TrainRequest,
+};
 use crate::config::{EngineConfig, Loaded, show};
 use crate::failure::Failure;
+use huracan_core::regime::Regime;
 use huracan_core::words::{Market, Symbol};
 use huracan_store::formats::roster::Roster;
 use huracan_store::formats::run::RunSource;
 use huracan_store::{LocalStore, StoreError};
+use huracan_train::engine::Outcome;
 use huracan_train::pipeline::{self, Ending, Finished, Job};
+use huracan_train::publish::drift_actions;
 use huracan_train::settings::{Settings, Universe};
 use huracan_train::source::{CandleSource, Entry, FolderSource};
 use std::path::Path;
@@ -177,9 +183,54 @@ fn findings(finished: &Finished) -> Findings {
         helped,
         hurt,
         undecided,
+        deployed: deployed(&finished.outcome),
+        sharing: sharing(&finished.outcome),
+        overfitting_probability: verdicts.overfitting.as_ref().map(|o| o.pbo),
+        meta_learner: verdicts.experts.as_ref().map(|experts| MixtureLine {
+            used: experts.gain.is_some_and(|g| g.used),
+            gain_bps: experts.gain.map(|g| g.mean_bps),
+            interval_bps: experts.gain.and_then(|g| g.interval_bps),
+        }),
+        drift: drift_actions(&finished.outcome)
+            .into_iter()
+            .map(|(action, coins)| Counted { code: action.code().to_owned(), coins })
+            .collect(),
+        regimes_now: Regime::ALL
+            .into_iter()
+            .map(|regime| Counted {
+                code: regime.code().to_owned(),
+                coins: verdicts.coins.iter().filter(|c| c.regime == regime).count(),
+            })
+            .collect(),
         champions_moved: finished.published.as_ref().map_or(0, |p| p.champions_moved),
         champions_kept: finished.published.as_ref().map_or(0, |p| p.champions_kept),
     }
+}
+
+fn deployed(outcome: &Outcome) -> Option<DeployedVariant> {
+    let last = outcome.verdicts.deployed.last()?;
+    Some(DeployedVariant {
+        variant: last.lane.code().to_owned(),
+        is_zero: last.policy.is_zero,
+        entry_cost_multiple: last.policy.multiple,
+        exit_band: last.policy.exit_band,
+        variants_tried: outcome.verdicts.variants_tried,
+    })
+}
+
+fn sharing(outcome: &Outcome) -> Vec<SharingLine> {
+    let line = |compared: &huracan_train::engine::verdicts::Compared| {
+        let (helped, hurt, undecided) = compared.counts();
+        SharingLine {
+            comparison: compared.comparison.code.to_owned(),
+            helped,
+            hurt,
+            undecided,
+            mean_bps: compared.pooled.mean_bps,
+            interval_bps: compared.pooled.interval_bps,
+        }
+    };
+    outcome.verdicts.sharing.iter().map(line).collect()
 }
 
 /// Opens a store that must be there.

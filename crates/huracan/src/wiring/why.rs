@@ -5,11 +5,11 @@ use crate::cli::why::{GateLine, WhyView};
 use crate::failure::{Exit, Failure};
 use huracan_core::words::Symbol;
 use huracan_store::formats::figures::GateReading;
-use huracan_store::formats::metrics::{BaselineFigures, Metrics};
+use huracan_store::formats::metrics::{BaselineFigures, EncoderGain, Metrics};
 use huracan_store::formats::roster::{Roster, RosterLine, SkipReason, Skipped};
 use huracan_store::formats::wire::Quantity;
 use huracan_store::models::{self, Model};
-use huracan_store::{LocalStore, StorePath, champions, promotions};
+use huracan_store::{LocalStore, StorePath, bank, champions, promotions};
 use std::path::Path;
 
 /// What a figure is, and its value.
@@ -102,6 +102,9 @@ fn ranked(store: &LocalStore, roster: &Roster, line: &RosterLine) -> Result<WhyV
         ),
     };
     let mut facts = figures(&model.artifacts.metrics);
+    facts.extend(sharing(&model.artifacts.metrics));
+    facts.extend(circumstances(line, &model.artifacts.metrics));
+    facts.extend(features(store, line)?);
     facts.extend(costs(line, &model));
     facts.extend(champion(store, line)?);
     facts.extend(lineage(roster, line, &model));
@@ -150,15 +153,6 @@ fn figures(m: &Metrics) -> Facts {
         ("score against label", format!("IC {} (t {})", number(m.ic, 4, ""), number(m.ic_t_hac, 1, ""))),
         ("last 7 days", format!("{:.1} bps in {} trades", m.last_7d_net_bps, m.last_7d_trades)),
     ]);
-    if let Some(gain) = &m.encoder_gain {
-        let verdict = word(&gain.verdict);
-        let text = format!(
-            "{:.2} bps a day, 90 % interval {}: {verdict}",
-            gain.mean_bps,
-            interval(gain.interval_bps, 2)
-        );
-        facts.push(("shared encoder minus none".to_owned(), text));
-    }
     let b = &m.baselines;
     let simpler = [
         ("buy and hold", &b.buy_and_hold),
@@ -174,6 +168,67 @@ fn figures(m: &Metrics) -> Facts {
         }
     }
     facts
+}
+
+/// What every way of sharing gave the coin; of older files, what the shared encoder gave.
+fn sharing(m: &Metrics) -> Facts {
+    let text = |gain: &EncoderGain| {
+        let ends = interval(gain.interval_bps, 2);
+        format!("{:+.2} bps a day, 90 % interval {ends}: {}", gain.mean_bps, word(&gain.verdict))
+    };
+    if m.sharing.is_empty() {
+        let gain = m.encoder_gain.iter();
+        return gain.map(|gain| ("shared encoder minus none".to_owned(), text(gain))).collect();
+    }
+    m.sharing.iter().map(|(code, gain)| (format!("sharing: {code}"), text(gain))).collect()
+}
+
+/// The variant it was given, the regime it is in, whether its last week looks like training, and what
+/// it earned in which regime.
+fn circumstances(line: &RosterLine, m: &Metrics) -> Facts {
+    let mut facts = Facts::new();
+    facts.extend(m.variant.iter().map(|code| ("variant".to_owned(), code.clone())));
+    facts.push(("regime now".to_owned(), line.regime.clone()));
+    let earned = m.by_regime.iter().filter(|(_, r)| r.trades > 0).map(|(tag, r)| {
+        let average = number(r.avg_trade_bps, 1, " bps");
+        (format!("  in {tag}"), format!("{:.2} % net, {} trades of {average}", r.net_pnl_pct, r.trades))
+    });
+    facts.extend(earned);
+    if let Some(drift) = &m.drift {
+        let text = format!(
+            "{}; {} of the heavy features beyond their limit, {:.1} % of the week known",
+            drift.action.replace('_', " "),
+            number(drift.heavy_breached_share.map(|share| 100.0 * share), 1, " %"),
+            100.0 * drift.coverage
+        );
+        facts.push(("drift, last week".to_owned(), text));
+    }
+    facts
+}
+
+/// Features named at either end.
+const FEATURES_SHOWN: usize = 5;
+
+/// The features that earn the coin most and cost it most, by what permuting them did.
+fn features(store: &LocalStore, line: &RosterLine) -> Result<Facts, Failure> {
+    let Some((bank, _)) = bank::read(store)? else { return Ok(Facts::new()) };
+    let Some(coin) = bank.symbols.get(&line.symbol) else { return Ok(Facts::new()) };
+    let mut deltas: Vec<(&str, f64)> =
+        coin.delta_net_bps.iter().map(|(name, delta)| (name.as_str(), *delta)).collect();
+    deltas.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+    let listed = |found: Vec<&(&str, f64)>| match found.is_empty() {
+        true => "none".to_owned(),
+        false => {
+            let text = found.iter().map(|(name, delta)| format!("{name} {delta:+.2}"));
+            format!("{} bps a day", text.collect::<Vec<_>>().join(", "))
+        }
+    };
+    if deltas.is_empty() {
+        return Ok(Facts::new());
+    }
+    let best = deltas.iter().filter(|(_, delta)| *delta > 0.0).take(FEATURES_SHOWN).collect();
+    let worst = deltas.iter().rev().filter(|(_, delta)| *delta < 0.0).take(FEATURES_SHOWN).collect();
+    Ok(named([("features that earn most", listed(best)), ("features that cost most", listed(worst))]))
 }
 
 fn costs(line: &RosterLine, model: &Model) -> Facts {

@@ -50,7 +50,18 @@ fn a_run_leaves_a_store_that_can_be_read_explained_and_verified() {
     let gates = why["why"]["gates"].as_array().unwrap();
     assert!(gates.len() >= 9 && gates.iter().all(|gate| gate["compare"] != ""), "{gates:?}");
     let text = in_store(store, &["why", "BTCUSDT"]).out;
-    for part in ["round trip today", "model sha256", "first champion", "entry threshold", "BTCUSDT-1h.csv"] {
+    let parts = [
+        "round trip today",
+        "model sha256",
+        "first champion",
+        "entry threshold",
+        "BTCUSDT-1h.csv",
+        "sharing: pca ",
+        "regime now",
+        "drift, last week",
+        "features that earn most",
+    ];
+    for part in parts {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
     let skipped = names(&roster, "skipped");
