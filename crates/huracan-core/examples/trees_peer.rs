@@ -1,6 +1,6 @@
 //! Our side of the comparison with LightGBM in `peers/trees_peer.py`, which runs this.
 //!
-//! `trees_peer FOLDER FEATURES LEAVES ROUNDS FEATURE_SHARE REPEATS` reads `train.f64`, `test.f64`
+//! `trees_peer FOLDER FEATURES LEAVES ROUNDS FEATURE_SHARE REPEATS SEED` reads `train.f64`, `test.f64`
 //! (row-major) and `label.f64` from FOLDER, fits REPEATS times, writes the scores of the test rows to
 //! `ours.f64` and prints four medians: seconds of wall to bin the training rows and to fit, and seconds of
 //! processor (as Linux counts them, else NaN) for both.
@@ -8,13 +8,14 @@
 
 use faer::{Mat, MatRef};
 use huracan_core::heads::trees::{BinEdges, Binned, TreesSpec, fit};
+use huracan_core::words::Seed;
 use std::path::Path;
 use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, features, leaves, rounds, feature_share, repeats] = args.as_slice() else {
-        return Err("expected FOLDER FEATURES LEAVES ROUNDS FEATURE_SHARE REPEATS".into());
+    let [folder, features, leaves, rounds, feature_share, repeats, seed] = args.as_slice() else {
+        return Err("expected FOLDER FEATURES LEAVES ROUNDS FEATURE_SHARE REPEATS SEED".into());
     };
     let folder = Path::new(folder);
     let features: usize = features.parse()?;
@@ -29,6 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         min_leaf_weight: 50.0,
         min_gain: 0.0,
         early_stop_rounds: None,
+        seed: Seed(seed.parse()?),
         ..TreesSpec::default()
     };
     let (mut binning, mut fitting) = (Vec::new(), Vec::new());

@@ -34,7 +34,7 @@ HORIZON, LAG, GAP = 24, 1, 5 * 24
 PARAMS = {
     "objective": "regression", "max_bin": 63, "min_data_in_bin": 1, "learning_rate": 0.05,
     "lambda_l2": 10.0, "min_data_in_leaf": 50, "min_sum_hessian_in_leaf": 1e-3, "num_threads": 1,
-    "bin_construct_sample_cnt": 10_000_000, "verbosity": -1, "seed": 1, "deterministic": True,
+    "bin_construct_sample_cnt": 10_000_000, "verbosity": -1, "deterministic": True,
 }
 
 
@@ -96,11 +96,11 @@ def binned_alike(data):
     return bins[0], y, bins[1], y_test
 
 
-def ours(binary: str, folder: Path, data, leaves: int, share: float, repeats: int):
+def ours(binary: str, folder: Path, data, leaves: int, share: float, repeats: int, seed: int):
     x, y, x_test, _ = data
     for name, values in (("train", x), ("label", y), ("test", x_test)):
         values.astype("<f8").tofile(folder / f"{name}.f64")
-    args = [binary, folder, x.shape[1], leaves, ROUNDS, share, repeats]
+    args = [binary, folder, x.shape[1], leaves, ROUNDS, share, repeats, seed]
     out = subprocess.run([str(a) for a in args], check=True, capture_output=True, text=True).stdout
     wall, processor = (np.array(line.split(), float) for line in out.splitlines())
     return np.fromfile(folder / "ours.f64"), wall, processor
@@ -124,12 +124,12 @@ def now():
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def compare(binary: str, folder: Path, data, leaves: int, share: float, repeats: int) -> dict:
-    ours_ = ours(binary, folder, data, leaves, share, repeats)
-    by_column = theirs(data, leaves, share, repeats, force_col_wise=True)
-    by_row = theirs(data, leaves, share, repeats, force_row_wise=True)
+def compare(binary: str, folder: Path, data, leaves: int, share: float, repeats: int, seed: int = 0) -> dict:
+    ours_ = ours(binary, folder, data, leaves, share, repeats, seed)
+    by_column = theirs(data, leaves, share, repeats, seed=seed, force_col_wise=True)
+    by_row = theirs(data, leaves, share, repeats, seed=seed, force_row_wise=True)
     try:
-        quantised = theirs(data, leaves, share, repeats, force_row_wise=True, use_quantized_grad=True)
+        quantised = theirs(data, leaves, share, repeats, seed=seed, force_row_wise=True, use_quantized_grad=True)
     except lgb.basic.LightGBMError:  # a check of its own fails on some coins
         quantised = None, np.full(2, np.nan), np.full(2, np.nan)
     a, b = ours_[0], by_column[0]
@@ -178,7 +178,8 @@ def main(klines: str, binary: str, coins: int, repeats: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for leaves, share in ((8, 1.0), (31, 1.0), (8, 0.5)):
             for kind, sets in (("own bins", data), ("the same bins", alike)):
-                table = [compare(binary, Path(folder), d, leaves, share, repeats) for d in sets.values()]
+                # Draws of features differ by coin, so that the error over coins knows of them.
+                table = [compare(binary, Path(folder), d, leaves, share, repeats, i) for i, d in enumerate(sets.values())]
                 show(f"a model a coin, {leaves} leaves, share of features {share}, {kind}", pd.DataFrame(table))
             table = [compare(binary, Path(folder), together, leaves, share, max(1, repeats // 3))]
             show(f"one model, {leaves} leaves, share of features {share}", pd.DataFrame(table))

@@ -35,7 +35,8 @@ use crate::words::Seed;
 ///
 /// The default is for faint signals: a split must earn what noise hardly ever earns, so that pure
 /// noise is given no tree at all. It counts a row as one independent observation: where labels
-/// overlap, give weights of 1 / horizon or a `row_share` of that size.
+/// overlap, give weights of 1 / horizon. A `row_share` of that size only thins what each tree sees;
+/// together they see every row, and on labels of random sign some earned a tree.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TreesSpec {
     /// Most trees.
