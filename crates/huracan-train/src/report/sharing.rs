@@ -6,8 +6,9 @@ use super::sections::{empty, note};
 use super::text::{count, esc, number, signed};
 use std::fmt::Write;
 
-/// Coins named at either end of a forest plot.
+/// Coins named at either end of the first forest plot, and of those after it, which are read less.
 const NAMED: usize = 40;
+const NAMED_LATER: usize = 10;
 
 const LEGEND: &str = "<p class='legend'><span><i class='key up'></i>helped</span><span><i class='key \
                       muted'></i>undecided</span><span><i class='key down'></i>hurt</span><span \
@@ -31,12 +32,12 @@ pub(super) fn sharing(data: &ReportData) -> String {
     out.push_str("</div>\n");
     let with_coins: Vec<_> = data.sharing.iter().filter(|s| !s.coins.is_empty()).collect();
     for (k, comparison) in with_coins.iter().enumerate() {
-        let open = if k == 0 { " open" } else { "" };
+        let (open, named) = if k == 0 { (" open", NAMED) } else { ("", NAMED_LATER) };
         let _ = write!(
             out,
             "<details class='coins'{open}><summary>{}, coin by coin</summary>\n{}</details>\n",
             name(comparison),
-            forest(comparison)
+            forest(comparison, named)
         );
     }
     out
@@ -101,11 +102,11 @@ fn verdict(lift: &Lift) -> (&'static str, &'static str) {
 }
 
 /// All coins as one picture, the outermost as named rows, the mean as a diamond.
-fn forest(s: &Sharing) -> String {
+fn forest(s: &Sharing, ends: usize) -> String {
     let mut coins: Vec<&Lift> = s.coins.iter().collect();
     coins.sort_by(|a, b| b.mean_bps.total_cmp(&a.mean_bps).then_with(|| a.symbol.cmp(&b.symbol)));
-    let tail = coins.len().saturating_sub(NAMED).max(NAMED.min(coins.len()));
-    let (named, last) = (&coins[..NAMED.min(coins.len())], &coins[tail..]);
+    let tail = coins.len().saturating_sub(ends).max(ends.min(coins.len()));
+    let (named, last) = (&coins[..ends.min(coins.len())], &coins[tail..]);
     let middle = &coins[named.len()..tail];
     let shown = named.iter().chain(last).flat_map(|l| [l.low_bps, l.mean_bps, l.high_bps]);
     let (axis, beyond) = Axis::of(shown.chain(ends_of_mean(s)));

@@ -113,8 +113,8 @@ fn tried(variants: &Variants) -> String {
         None => String::new(),
     };
     let mut out = note(&format!(
-        "{} variants were tried in this run{ever}. Heads and encoders were compared on inner validation; \
-         what came out of sample stands beside it and was seen by no choice.",
+        "{} variants were tried in this run{ever}. Head and encoder are chosen by their IC on inner \
+         validation, the policy by its net there; what came out of sample was seen by no choice.",
         count(variants.tried as u64)
     ));
     let mut rows: Vec<&Variant> = variants.rows.iter().collect();
@@ -123,8 +123,9 @@ fn tried(variants: &Variants) -> String {
     }
     let key = |v: Option<f64>| v.filter(|v| v.is_finite()).unwrap_or(f64::NEG_INFINITY);
     rows.sort_by(|a, b| {
+        let by_ic = key(b.validation_ic).total_cmp(&key(a.validation_ic));
         let by_net = key(b.validation_net_bps).total_cmp(&key(a.validation_net_bps));
-        by_net.then_with(|| (&a.head, &a.encoder).cmp(&(&b.head, &b.encoder)))
+        by_ic.then(by_net).then_with(|| (&a.head, &a.encoder).cmp(&(&b.head, &b.encoder)))
     });
     let hidden = rows.len().saturating_sub(LISTED);
     rows.truncate(LISTED);

@@ -152,8 +152,8 @@ pub struct DeployedVariant {
     pub is_zero: bool,
     /// Multiple of the round-trip cost asked for entry.
     pub entry_cost_multiple: f64,
-    /// Share of the entry threshold below which a position is left.
-    pub exit_band: f64,
+    /// Share of the entry threshold below which a position is left; `None`: held to its horizon.
+    pub exit_band: Option<f64>,
     /// Variants that competed, per coin.
     pub variants_tried: usize,
 }
@@ -361,9 +361,10 @@ fn chosen(findings: &Findings) -> String {
     let mut lines = Vec::new();
     if let Some(deployed) = &findings.deployed {
         let DeployedVariant { variant, entry_cost_multiple, exit_band, variants_tried, .. } = deployed;
+        let exit = exit_band.map_or("held to the horizon".to_owned(), |band| format!("exit band {band}"));
         let what = match deployed.is_zero {
             true => format!("the zero head: no policy of {variant} earned anything on validation"),
-            false => format!("{variant}, entry above {entry_cost_multiple} × cost, exit band {exit_band}"),
+            false => format!("{variant}, entry above {entry_cost_multiple} × cost, {exit}"),
         };
         lines.push(format!("deployed: {what} ({variants_tried} variants tried)"));
     }
@@ -465,7 +466,7 @@ mod tests {
                 variant: "ridge_pca".into(),
                 is_zero: false,
                 entry_cost_multiple: 1.5,
-                exit_band: 0.3,
+                exit_band: Some(0.3),
                 variants_tried: 33,
             }),
             sharing: vec![SharingLine {
@@ -493,6 +494,8 @@ mod tests {
                 "  regimes now: 361 trend",
             ]
         );
+        findings.deployed.as_mut().unwrap().exit_band = None;
+        assert!(lines(&findings)[0].contains("cost, held to the horizon ("), "{:?}", lines(&findings));
         findings.deployed.as_mut().unwrap().is_zero = true;
         assert!(lines(&findings)[0].contains("the zero head"), "{:?}", lines(&findings));
         assert!(lines(&Findings::default()).is_empty());

@@ -213,7 +213,8 @@ fn deployed(outcome: &Outcome) -> Option<DeployedVariant> {
         variant: last.lane.code().to_owned(),
         is_zero: last.policy.is_zero,
         entry_cost_multiple: last.policy.multiple,
-        exit_band: last.policy.exit_band,
+        // A band of −1 leaves only when the edge has turned by the whole threshold: held to the horizon.
+        exit_band: Some(last.policy.exit_band).filter(|band| *band > -1.0),
         variants_tried: outcome.verdicts.variants_tried,
     })
 }

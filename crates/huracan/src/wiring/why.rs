@@ -170,7 +170,7 @@ fn figures(m: &Metrics) -> Facts {
     facts
 }
 
-/// What every way of sharing gave the coin; of older files, what the shared encoder gave.
+/// What every way of sharing gave the coin, all that is deployed together among them; of older files, what the shared encoder gave.
 fn sharing(m: &Metrics) -> Facts {
     let text = |gain: &EncoderGain| {
         let ends = interval(gain.interval_bps, 2);
@@ -180,7 +180,11 @@ fn sharing(m: &Metrics) -> Facts {
         let gain = m.encoder_gain.iter();
         return gain.map(|gain| ("shared encoder minus none".to_owned(), text(gain))).collect();
     }
-    m.sharing.iter().map(|(code, gain)| (format!("sharing: {code}"), text(gain))).collect()
+    let name = |code: &String| match code.as_str() {
+        "sharing" => "all sharing".to_owned(),
+        code => format!("sharing: {code}"),
+    };
+    m.sharing.iter().map(|(code, gain)| (name(code), text(gain))).collect()
 }
 
 /// The variant it was given, the regime it is in, whether its last week looks like training, and what
