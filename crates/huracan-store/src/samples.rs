@@ -22,6 +22,7 @@ use crate::formats::metrics::{
 };
 use crate::formats::overrides::{Mode, Overrides};
 use crate::formats::promotion::{EventKind, PromotionEvent};
+use crate::formats::trials::RunTrials;
 use crate::formats::roster::{Book, Failed, Ranking, Roster, RosterLine, Sides, SkipReason, Skipped};
 use crate::formats::run::{
     Canary, ExitStatus, Failure, JobEvent, JobStatus, Profile, Run, RunInputs, StageTiming, UnitCost,
@@ -410,6 +411,16 @@ pub fn promotion_event() -> PromotionEvent {
         before_model_path: None,
         after_model_path: Some("models/BTCUSDT/baseline_20250801".into()),
         decided_by: "engine".into(),
+    }
+}
+
+pub fn run_trials() -> RunTrials {
+    RunTrials {
+        run_id: RUN_ID.into(),
+        until: day(0),
+        variants: 8,
+        coins: 6,
+        sharpe_variance: Some(0.004),
     }
 }
 
