@@ -10,9 +10,9 @@ use crate::formats::champion::{Champion, ChampionKind, CostSummary, Previous, Pr
 use crate::formats::promotion::{EventKind, PromotionEvent};
 use crate::models::{self, Model};
 use crate::path::StorePath;
-use crate::{promotions, roster};
 use crate::store::{Revision, Store};
 use crate::typed;
+use crate::{promotions, roster};
 
 /// A wish to make a model its coin's champion.
 #[derive(Clone, PartialEq, Debug)]
@@ -154,6 +154,20 @@ pub fn rollback_target(store: &dyn Store, champion: &Champion, to: Option<&Store
     Ok(model)
 }
 
+/// Whether the pointer came by a rollback that was stopped before log and roster said so, and asking
+/// for `to` would finish it.
+///
+/// # Errors
+/// What the store refuses.
+pub fn unfinished_rollback(store: &dyn Store, champion: &Champion, to: Option<&StorePath>) -> Result<bool> {
+    let asked_again = to.is_none_or(|to| to.as_str() == champion.model_path);
+    if champion.promoted_by != PromotedBy::Rollback || !asked_again {
+        return Ok(false);
+    }
+    let missing = promotions::missing_line(&promotions::read(store)?, champion);
+    Ok(missing.is_some() || !roster::names(store, champion)?)
+}
+
 /// Brings a model back: pointer first, then its line in the log, then the coin's line in the roster.
 /// Nothing of it is traded until a run has looked at it: the pointer says `trade_ok` false.
 ///
@@ -184,17 +198,13 @@ pub fn roll_back(store: &dyn Store, wish: &Rollback, seen: &Revision) -> Result<
         decided_by: "operator".to_owned(),
     };
     let missing = promotions::missing_line(&promotions::read(store)?, &current);
-    let asked_again = wish.to.as_ref().is_none_or(|to| to.as_str() == current.model_path);
-    if current.promoted_by == PromotedBy::Rollback && asked_again {
-        let unfinished = missing.is_some() || !roster::names(store, &current)?;
-        if unfinished {
-            if missing.is_some() {
-                promotions::append(store, &[event(&current, None, "an operator brought it back")])?;
-            }
-            let model = models::read_model(store, &StorePath::new(current.model_path.clone())?)?;
-            roster::restate(store, &current, &model)?;
-            return Ok(RolledBack { champion: current, from: None });
+    if unfinished_rollback(store, &current, wish.to.as_ref())? {
+        if missing.is_some() {
+            promotions::append(store, &[event(&current, None, "an operator brought it back")])?;
         }
+        let model = models::read_model(store, &StorePath::new(current.model_path.clone())?)?;
+        roster::restate(store, &current, &model)?;
+        return Ok(RolledBack { champion: current, from: None });
     }
     let model = rollback_target(store, &current, wish.to.as_ref())?;
     promotions::append(store, missing.as_slice())?;
@@ -338,7 +348,8 @@ mod tests {
         samples::publish_all(&store).unwrap();
         let symbol: Symbol = "BTCUSDT".parse().unwrap();
         let (first, seen) = read(&store, &symbol).unwrap().unwrap();
-        let second = Nomination { model_path: second_model(&store), ..samples::nomination(folder_of(&first)) };
+        let second =
+            Nomination { model_path: second_model(&store), ..samples::nomination(folder_of(&first)) };
         let pointed = point(&store, &second, Some(&seen)).unwrap();
         let line = promotions::missing_line(&promotions::read(&store).unwrap(), &pointed.champion).unwrap();
         promotions::append(&store, &[line]).unwrap();
@@ -365,7 +376,10 @@ mod tests {
         assert_eq!(done.from.as_deref(), Some(second.model_path.as_str()));
         let champion = done.champion;
         assert_eq!(champion.model_path, second.previous.unwrap().model_path);
-        assert_eq!((champion.revision, champion.trade_ok, champion.expires_at.0), (3, false, wish.expires_at));
+        assert_eq!(
+            (champion.revision, champion.trade_ok, champion.expires_at.0),
+            (3, false, wish.expires_at)
+        );
         let log = promotions::read(&store).unwrap();
         let last = &log.last().unwrap().event;
         assert_eq!((last.event, last.decided_by.as_str()), (EventKind::Rollback, "operator"));
@@ -384,7 +398,7 @@ mod tests {
         };
         assert_eq!(refused(None), "store_refused");
         assert_eq!(refused(Some(&champion.model_path)), "store_refused");
-        assert_eq!(refused(Some("models/ETHUSDT.P/baseline_20250801")), "store_refused");
+        assert_eq!(refused(Some("models/ETHUSDT/baseline_20250801")), "store_refused");
         assert_eq!(refused(Some("models/BTCUSDT/baseline_20200101")), "store_not_found");
         let to = Some(StorePath::new(second.model_path.clone()).unwrap());
         let forth = roll_back(&store, &Rollback { to, ..wish.clone() }, &seen).unwrap();
@@ -406,9 +420,10 @@ mod tests {
     fn a_rollback_needs_a_whole_folder_and_its_encoder() {
         let id = samples::encoder().card.encoder_id;
         let (_, wish, _) = with_two();
-        for lost in
-            ["models/BTCUSDT/baseline_20250801/metrics.json", &format!("meta/encoders/{id}/shared_encoder.json")]
-        {
+        for lost in [
+            "models/BTCUSDT/baseline_20250801/metrics.json",
+            &format!("meta/encoders/{id}/shared_encoder.json"),
+        ] {
             let (store, _, seen) = with_two();
             let before = read(&store, &wish.symbol).unwrap();
             store.delete(&StorePath::new(lost).unwrap()).unwrap();

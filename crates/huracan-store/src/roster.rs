@@ -45,10 +45,10 @@ pub fn publish(store: &dyn Store, roster: &Roster, seen: Option<&Revision>) -> R
 /// # Errors
 /// As [`read`].
 pub(crate) fn names(store: &dyn Store, champion: &Champion) -> Result<bool> {
-    let line = read(store)?.and_then(|(roster, _)| {
-        roster.symbols.into_iter().find(|line| line.symbol == champion.symbol)
-    });
-    Ok(line.is_none_or(|line| line.model_sha256 == champion.model_sha256 && line.trade_ok == champion.trade_ok))
+    let line = read(store)?
+        .and_then(|(roster, _)| roster.symbols.into_iter().find(|line| line.symbol == champion.symbol));
+    Ok(line
+        .is_none_or(|line| line.model_sha256 == champion.model_sha256 && line.trade_ok == champion.trade_ok))
 }
 
 /// Makes a coin's line say what its pointer says after it moved between two runs to `model`: not to be

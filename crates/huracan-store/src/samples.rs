@@ -22,12 +22,12 @@ use crate::formats::metrics::{
 };
 use crate::formats::overrides::{Mode, Overrides};
 use crate::formats::promotion::{EventKind, PromotionEvent};
-use crate::formats::trials::RunTrials;
 use crate::formats::roster::{Book, Failed, Ranking, Roster, RosterLine, Sides, SkipReason, Skipped};
 use crate::formats::run::{
     Canary, ExitStatus, Failure, JobEvent, JobStatus, Profile, Run, RunInputs, StageTiming, UnitCost,
 };
 use crate::formats::tensors::Tensor;
+use crate::formats::trials::RunTrials;
 use crate::formats::wire::{Coin, Quantity, Span, Time};
 use crate::models::{ModelArtifacts, ModelFolder, write_model_folder};
 use crate::path::StorePath;
@@ -415,13 +415,7 @@ pub fn promotion_event() -> PromotionEvent {
 }
 
 pub fn run_trials() -> RunTrials {
-    RunTrials {
-        run_id: RUN_ID.into(),
-        until: day(0),
-        variants: 8,
-        coins: 6,
-        sharpe_variance: Some(0.004),
-    }
+    RunTrials { run_id: RUN_ID.into(), until: day(0), variants: 8, coins: 6, sharpe_variance: Some(0.004) }
 }
 
 pub fn feature_bank() -> FeatureBank {

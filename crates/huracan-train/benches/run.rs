@@ -67,6 +67,7 @@ fn settings(spec: &synth::MarketSpec) -> Settings {
         placebos: 16,
         placebo_run: None,
         model_ttl_days: 7.0,
+        prior_trials: Vec::new(),
         seed: Seed(1),
     }
 }

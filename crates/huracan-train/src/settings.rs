@@ -110,8 +110,23 @@ pub struct Settings {
     pub placebo_run: Option<Seed>,
     /// Days after which roster and models expire.
     pub model_ttl_days: f64,
+    /// What earlier runs on the same store have tried, from its ledger; not part of the configuration.
+    pub prior_trials: Vec<PriorTrials>,
     /// Origin of every random draw.
     pub seed: Seed,
+}
+
+/// What one run has tried.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct PriorTrials {
+    /// End of its data.
+    pub until: UtcMs,
+    /// Variants tried for each coin.
+    pub variants: usize,
+    /// Coins judged.
+    pub coins: usize,
+    /// Variance over coins of their Sharpe ratios per day; `None` when not known.
+    pub sharpe_variance: Option<f64>,
 }
 
 impl Settings {
@@ -130,8 +145,44 @@ impl Settings {
         MetricOptions::for_horizon(self.timeframe, self.label.horizon_bars, seed)
     }
 
+    /// Trials and variance of their Sharpe ratios per day for a run's deflated Sharpe: its own and those
+    /// of runs whose data ended strictly before its own, variances weighted by coins.
+    pub fn all_trials(&self, own: &PriorTrials) -> (usize, Option<f64>) {
+        let counted = || self.prior_trials.iter().filter(|run| run.until < own.until).chain([own]);
+        let trials =
+            counted().map(|run| run.variants.saturating_mul(run.coins)).fold(0, usize::saturating_add);
+        let known = || counted().filter_map(|run| run.sharpe_variance.map(|v| (run.coins as f64, v)));
+        let coins: f64 = known().map(|(coins, _)| coins).sum();
+        let variance = known().map(|(coins, v)| coins * v).sum::<f64>() / coins;
+        (trials.max(1), (coins > 0.0).then_some(variance))
+    }
+
     /// Whether a position is meant to be held for a day or longer.
     pub fn long_horizon(&self) -> bool {
         self.label.horizon_bars as f64 >= self.timeframe.bars_per_day()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::testing::settings;
+
+    #[test]
+    fn trials_of_the_same_day_or_later_do_not_count() {
+        let run = |until: i64, coins: usize, sharpe_variance: Option<f64>| PriorTrials {
+            until: UtcMs(until),
+            variants: 8,
+            coins,
+            sharpe_variance,
+        };
+        let all = |prior: Vec<PriorTrials>| {
+            Settings { prior_trials: prior, ..settings() }.all_trials(&run(5, 10, Some(0.004)))
+        };
+        assert_eq!(all(vec![]), (80, Some(0.004)));
+        assert_eq!(all(vec![run(5, 10, Some(0.1)), run(6, 10, None)]), (80, Some(0.004)));
+        let (trials, variance) = all(vec![run(3, 30, Some(0.008)), run(4, 5, None)]);
+        assert_eq!(trials, 8 * 45);
+        assert!((variance.unwrap() - 0.007).abs() < 1e-15);
     }
 }

@@ -44,6 +44,7 @@ pub(crate) fn settings() -> Settings {
         placebos: 2,
         placebo_run: None,
         model_ttl_days: 7.0,
+        prior_trials: Vec::new(),
         seed: Seed(1),
     }
 }

@@ -8,7 +8,7 @@ use super::pools::Pools;
 use super::survey::{Coin, Survey};
 use super::tape::{FoldRecord, hedged, policy_grid};
 use super::trial::{CoinTrial, FinalHead, FoldFacts, POOLED, Trials};
-use crate::settings::Settings;
+use crate::settings::{PriorTrials, Settings};
 use huracan_core::choose::sharing::{SharingGain, SharingVerdict, gains, hurt};
 use huracan_core::choose::trade_ok::{Evidence, GateAnswer, judge, product_gates_ok, trade_ok};
 use huracan_core::stats::moments::variance;
@@ -119,6 +119,8 @@ pub struct Verdicts {
     pub ics: Vec<CrossSectionalIc>,
     /// The rank-band book.
     pub book: RankBandBook,
+    /// What this run has tried.
+    pub tried: PriorTrials,
 }
 
 /// Trades at which a coin's own average counts for one half.
@@ -191,14 +193,20 @@ pub fn verdicts(
         })
         .collect();
     let sharpes: Vec<f64> = daily.iter().filter_map(|d| sharpe(d)).collect();
-    let trials_counted = judged.len() * policy_grid(settings).len() * 2;
+    let tried = PriorTrials {
+        until: survey.until,
+        variants: policy_grid(settings).len() * 2,
+        coins: judged.len(),
+        sharpe_variance: variance(&sharpes),
+    };
+    let (n_trials, trial_sharpe_variance) = settings.all_trials(&tried);
     let measured: Vec<Metrics> = judged
         .iter()
         .enumerate()
         .map(|(n, &i)| {
             let options = MetricOptions {
-                n_trials: trials_counted.max(1),
-                trial_sharpe_variance: variance(&sharpes),
+                n_trials,
+                trial_sharpe_variance,
                 ..settings.metric_options(settings.seed.child("bootstrap", i as u64))
             };
             coin_metrics(plan, trial(i), &records[n], &daily[n], &options)
@@ -269,6 +277,7 @@ pub fn verdicts(
         universe_daily_net_bps: universe_daily,
         ics,
         book,
+        tried,
     }
 }
 

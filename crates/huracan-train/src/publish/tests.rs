@@ -177,6 +177,17 @@ fn predecessors(store: &MemoryStore, shift_bps: f64) {
 
 /// The same, fit for use for `life_ms` from their day on.
 fn predecessors_until(store: &MemoryStore, shift_bps: f64, life_ms: i64) {
+    predecessors_by(store, shift_bps, life_ms, PromotedBy::Engine, |_| ());
+}
+
+/// The same, put in force by `promoted_by`, their figures spoilt.
+fn predecessors_by(
+    store: &MemoryStore,
+    shift_bps: f64,
+    life_ms: i64,
+    promoted_by: PromotedBy,
+    spoil: fn(&mut huracan_store::formats::metrics::Metrics),
+) {
     let made = MemoryStore::default();
     publish_into(&made).unwrap();
     let until = UtcMs(outcome().survey.until.0 - UtcMs::DAY);
@@ -191,12 +202,13 @@ fn predecessors_until(store: &MemoryStore, shift_bps: f64, life_ms: i64) {
             *net += shift_bps + noise;
         }
         artifacts.metrics.trade_ok = false;
+        spoil(&mut artifacts.metrics);
         let folder = ModelFolder::Baseline(until);
         let written = models::write_model_folder(store, folder, &artifacts, &model.manifest.lineage).unwrap();
         let nomination = Nomination {
             model_path: written.path,
             trade_ok: false,
-            promoted_by: PromotedBy::Engine,
+            promoted_by,
             at: until,
             expires_at: UtcMs(until.0 + life_ms),
         };
@@ -230,8 +242,11 @@ fn better_candidates_take_over_and_a_repeated_publication_decides_the_same() {
     let published = publish_into(&store).unwrap();
     let decided = decisions(&store);
     assert_eq!(decided.len(), published.roster.symbols.len());
-    // One that never traded is no better than anybody.
-    let traded = |event: &PromotionEvent| event.challenger_metrics.as_ref().unwrap().sample_size > 0;
+    // One that hardly traded is no better than anybody.
+    let traded = |event: &PromotionEvent| {
+        let value = |name: &str| event.rule_values[name].unwrap();
+        value("trades") >= 100.0 || (value("trades") >= 30.0 && value("active_days") >= 60.0)
+    };
     assert!(decided.iter().filter(|event| traded(event)).count() >= 5);
     assert_eq!(published.champions_kept, decided.iter().filter(|event| !traded(event)).count());
     for event in decided.iter().filter(|event| traded(event)) {
@@ -341,6 +356,55 @@ fn a_champion_past_its_age_gives_way_to_a_candidate_that_is_not_worse() {
         assert_eq!(publish_into(&store).unwrap().champions_moved, 0);
         assert!(events(&store).iter().all(|(kind, _)| *kind == EventKind::Reject));
     }
+}
+
+#[test]
+fn what_an_operator_brought_back_stays_unless_the_evidence_is_strong() {
+    // Past its age, and the candidate is no worse: from the Engine it would have to go.
+    let store = MemoryStore::default();
+    predecessors_by(&store, -0.1, UtcMs::DAY, PromotedBy::Rollback, |_| ());
+    assert_eq!(publish_into(&store).unwrap().champions_moved, 0);
+    let decided = decisions(&store);
+    assert!(decided.iter().all(|event| event.event == EventKind::Reject));
+    let value = |name: &str| decided[0].rule_values[name].unwrap();
+    assert_eq!((value("days_since_chosen"), value("choices_lately")), (1.0, 1.0));
+    assert!((value("q_value_max") - 0.005).abs() < 1e-12);
+    let before = content(&store);
+    publish_into(&store).unwrap();
+    assert_eq!(content(&store), before);
+
+    let store = MemoryStore::default();
+    predecessors_by(&store, -100.0, UtcMs::DAY, PromotedBy::Rollback, |_| ());
+    assert!(publish_into(&store).unwrap().champions_moved >= 5);
+    let before = content(&store);
+    forget_decisions(&store);
+    publish_into(&store).unwrap();
+    assert_eq!(content(&store), before);
+}
+
+#[test]
+fn a_champion_is_charged_the_fees_of_the_candidate() {
+    let store = MemoryStore::default();
+    predecessors_by(&store, 0.0, 7 * UtcMs::DAY, PromotedBy::Engine, |metrics| {
+        if let Some(used) = &mut metrics.costs_used {
+            used.per_side.fee_bps -= 2.0;
+            used.round_trip.fee_bps -= 4.0;
+            used.total_bps -= 4.0;
+        }
+    });
+    publish_into(&store).unwrap();
+    let mut charged = 0;
+    for event in decisions(&store) {
+        let path = StorePath::new(event.before_model_path.unwrap()).unwrap();
+        let artifacts = models::read_model(&store, &path).unwrap().artifacts;
+        let size: f64 = artifacts.head.metadata[head::POSITION_SIZE].parse().unwrap();
+        // Two bps more a side, on the coin and on its hedge.
+        let expected = 4.0 * size * artifacts.metrics.turnover_per_day;
+        let found = event.rule_values["recharged_bps_per_day"].unwrap();
+        assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+        charged += usize::from(found > 0.0);
+    }
+    assert!(charged >= 5);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Standard output carries results only, as text or, with `--json`, as one JSON document; progress,
 //! logs and errors for people go to standard error.
 
+pub mod champion;
 pub mod config;
 pub mod data;
 pub mod demo;
@@ -67,6 +68,8 @@ pub enum Command {
     Roster,
     /// Explain why a coin is trade_ok, is not, was skipped or failed
     Why(why::WhyArgs),
+    /// Show a coin's champion, its history, who it was when; or go back to the one before
+    Champion(champion::ChampionArgs),
     /// Check stored results against their manifests
     Verify(verify::VerifyArgs),
     /// Check, import or fetch candles
@@ -93,6 +96,7 @@ fn epilogue() -> String {
          huracan train --candles ./candles --symbols top:20  only the 20 most liquid coins\n  \
          huracan roster                                      the ranked list\n  \
          huracan why BTCUSDT                                 every gate with its value and limit\n  \
+         huracan champion BTCUSDT --at 14:05                 who was champion then, and why\n  \
          huracan verify all                                  are the stored files what was published?\n\n\
          Configuration: defaults < --config FILE < environment (HURACAN__ENGINE__TARGET_SYMBOLS=200) < flags\n\n{}",
         Exit::table()
@@ -166,6 +170,7 @@ pub fn run(cli: Cli, world: &World) -> Result<Output, Failure> {
         Command::Train(args) => train::run(args, global, world, &session()?),
         Command::Roster => roster::run(global, world),
         Command::Why(args) => why::run(args, global, world),
+        Command::Champion(args) => champion::run(args, global, world),
         Command::Verify(args) => verify::run(args, global, world, &session()?),
         Command::Data(command) => data::run(command, global, world, &session()?),
         Command::Features => Ok(features::run(world)),

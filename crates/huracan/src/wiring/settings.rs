@@ -57,6 +57,7 @@ pub(super) fn settings(
         placebos: config.placebos,
         placebo_run: placebo,
         model_ttl_days: config.model_ttl_days,
+        prior_trials: Vec::new(),
         seed: config.seed,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Drawn, Session, now, settings};
 use crate::cli::symbols;
-use crate::cli::train::{Findings, HorizonIc, PlaceboShare, RunSummary, TrainRequest};
+use crate::cli::train::{ChallengeFigures, Findings, HorizonIc, PlaceboShare, RunSummary, TrainRequest};
 use crate::config::{EngineConfig, Loaded, show};
 use crate::failure::Failure;
 use huracan_core::words::{Market, Symbol};
@@ -179,6 +179,13 @@ fn findings(finished: &Finished) -> Findings {
         undecided,
         champions_moved: finished.published.as_ref().map_or(0, |p| p.champions_moved),
         champions_kept: finished.published.as_ref().map_or(0, |p| p.champions_kept),
+        challenge: finished.published.as_ref().and_then(|p| p.evidence).map(|run| ChallengeFigures {
+            coins: run.coins,
+            days: run.days,
+            gain_bps: run.pooled_gain_bps,
+            error_bps: run.pooled_error_bps,
+            minimum_detectable_gain_bps: run.detectable_gain_bps,
+        }),
     }
 }
 

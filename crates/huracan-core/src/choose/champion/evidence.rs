@@ -121,13 +121,13 @@ pub fn weigh(
         shrunk.iter().map(|&(gain, error)| tail(sign * gain, error, freedom)).collect()
     };
     let (better, worse) = (benjamini_hochberg(&p(1.0)), benjamini_hochberg(&p(-1.0)));
-    let detectable = |error: f64, rate: f64| error * (t_quantile(rate, freedom) + t_quantile(1.0 - POWER, freedom));
+    let detectable =
+        |error: f64, rate: f64| error * (t_quantile(rate, freedom) + t_quantile(1.0 - POWER, freedom));
     for (n, &i) in tested.iter().enumerate() {
         let (gain, error) = shrunk[n];
         let own = &differences[i].bps;
         // Of the coin's own mean: common part and deviation.
-        let alone =
-            variances.pooled + variances.deviations[n] + 2.0 * variances.covariances[n];
+        let alone = variances.pooled + variances.deviations[n] + 2.0 * variances.covariances[n];
         coins[i] = Some(Evidence {
             own_gain_bps: own.iter().sum::<f64>() / own.len() as f64,
             paired_sd_bps: std_dev(own).unwrap_or(0.0),
@@ -221,8 +221,7 @@ impl Pool {
         let average: Vec<f64> = by_day.values().map(|(sum, coins)| sum / coins).collect();
         let deviations: Vec<(Vec<usize>, Vec<f64>)> = differences
             .map(|d| {
-                let days: Vec<usize> =
-                    (d.first_day..).zip(&d.bps).map(|(day, _)| position[&day]).collect();
+                let days: Vec<usize> = (d.first_day..).zip(&d.bps).map(|(day, _)| position[&day]).collect();
                 let values = days.iter().zip(&d.bps).map(|(&t, bps)| bps - average[t]).collect();
                 (days, values)
             })
@@ -298,9 +297,14 @@ mod tests {
 
     #[test]
     fn the_quantile_is_the_inverse_of_the_tail() {
-        for (p, freedom, expected) in [(0.10, 19.0, 1.327_728), (0.05, 4.0, 2.131_847), (0.8, 39.0, -0.850_935)]
+        for (p, freedom, expected) in
+            [(0.10, 19.0, 1.327_728), (0.05, 4.0, 2.131_847), (0.8, 39.0, -0.850_935)]
         {
-            assert!((t_quantile(p, freedom) - expected).abs() < 1e-5, "{p} {freedom}: {}", t_quantile(p, freedom));
+            assert!(
+                (t_quantile(p, freedom) - expected).abs() < 1e-5,
+                "{p} {freedom}: {}",
+                t_quantile(p, freedom)
+            );
         }
     }
 

@@ -38,9 +38,8 @@ fn count(decisions: &Decisions, which: impl Fn(&Comparison) -> bool) -> usize {
 
 #[test]
 fn newest_does_not_win_by_luck_and_a_real_gain_does() {
-    let replaced = |gain: f64| {
-        count(&challenge(&pairs(3, 100, (0.0, 40.0), |_| gain), &terms(1)), |c| c.replaces)
-    };
+    let replaced =
+        |gain: f64| count(&challenge(&pairs(3, 100, (0.0, 40.0), |_| gain), &terms(1)), |c| c.replaces);
     assert!(replaced(0.0) <= 2, "{}", replaced(0.0));
     assert!(replaced(12.0) >= 80, "{}", replaced(12.0));
 }
@@ -61,7 +60,10 @@ fn without_a_gain_at_most_the_nominal_share_of_runs_promotes_anybody() {
         // Two and a half standard errors of the count itself.
         let allowed = rate * runs as f64 + 2.5 * (rate * (1.0 - rate) * runs as f64).sqrt();
         assert!(false_runs as f64 <= allowed, "{coins} coins, common {common}: {false_runs} of {runs}");
-        assert!(coins > 1 || false_runs as f64 > 0.02 * runs as f64, "a test that never rejects: {false_runs}");
+        assert!(
+            coins > 1 || false_runs as f64 > 0.02 * runs as f64,
+            "a test that never rejects: {false_runs}"
+        );
     }
 }
 
@@ -109,9 +111,7 @@ fn coins_that_gain_among_many_that_do_not_are_told_apart() {
 
 #[test]
 fn a_loss_is_named_and_an_equal_is_not() {
-    let worse = |gain: f64| {
-        count(&challenge(&pairs(5, 100, (0.0, 40.0), |_| gain), &terms(1)), |c| c.worse)
-    };
+    let worse = |gain: f64| count(&challenge(&pairs(5, 100, (0.0, 40.0), |_| gain), &terms(1)), |c| c.worse);
     assert!(worse(0.0) <= 2, "{}", worse(0.0));
     assert!(worse(-12.0) >= 80, "{}", worse(-12.0));
 }
