@@ -4,6 +4,7 @@ use super::{Engine, EngineError, Outcome, Silent, run};
 use crate::scratch::Scratch;
 use crate::settings::{BookChoice, EncoderSettings, Settings, TradingSettings, Universe};
 use crate::source::CandleSource;
+use huracan_core::choose::champion::ChampionRule;
 use huracan_core::words::{Seed, UtcMs};
 use huracan_core::{costs, labels, trial};
 use std::sync::atomic::AtomicBool;
@@ -40,7 +41,7 @@ pub(crate) fn settings() -> Settings {
             funding_bps_per_8h: 1.0,
         },
         trade_gates: Default::default(),
-        champion: Default::default(),
+        champion: ChampionRule { sample_size_min: 2, ..ChampionRule::default() },
         placebos: 2,
         placebo_run: None,
         model_ttl_days: 7.0,

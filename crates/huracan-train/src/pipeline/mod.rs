@@ -551,7 +551,7 @@ mod tests {
             workers: 2,
             stop: &AtomicBool::new(false),
             observer: &engine::Silent,
-            clock: &|| UtcMs(i64::MAX / 2_000_000 * 1000),
+            clock: &|| UtcMs(4_000_000_000_000),
             host: "here".to_owned(),
         };
         run(&job, &SynthSource::new(&spec)).unwrap()

@@ -243,10 +243,7 @@ fn better_candidates_take_over_and_a_repeated_publication_decides_the_same() {
     let decided = decisions(&store);
     assert_eq!(decided.len(), published.roster.symbols.len());
     // One that hardly traded is no better than anybody.
-    let traded = |event: &PromotionEvent| {
-        let value = |name: &str| event.rule_values[name].unwrap();
-        value("trades") >= 100.0 || (value("trades") >= 30.0 && value("active_days") >= 60.0)
-    };
+    let traded = |event: &PromotionEvent| event.rule_values["trades"] >= event.rule_values["sample_size_min"];
     assert!(decided.iter().filter(|event| traded(event)).count() >= 5);
     assert_eq!(published.champions_kept, decided.iter().filter(|event| !traded(event)).count());
     for event in decided.iter().filter(|event| traded(event)) {
