@@ -3,11 +3,12 @@
 use crate::run::{huracan, huracan_in};
 use serde_json::json;
 
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 15] = [
     &["demo"],
     &["train"],
     &["roster"],
     &["why"],
+    &["champion"],
     &["verify"],
     &["data"],
     &["data", "check"],
