@@ -5,7 +5,8 @@
 //! ```
 //! The end of the data moves forward by a step a night. Each night trains every coin and hands the same
 //! candidates to several rules. Afterwards every head of every night is traded, frozen, on the days after
-//! its night, all at the same costs, and each rule is asked what its promotions gained.
+//! its night, all at the same costs, and each rule is asked what its promotions gained. With
+//! `--handicapped 1` the first champions are worse for certain, so that there is something to be found.
 
 mod afterwards;
 mod rules;
@@ -13,6 +14,7 @@ mod rules;
 use huracan_core::choose::champion::{ChampionRule, Record};
 use huracan_core::stats::bootstrap::stationary_rows;
 use huracan_core::stats::moments::std_dev;
+use huracan_core::stats::quantiles::median;
 use huracan_core::words::{Market, Seed, Timeframe, UtcMs};
 use huracan_core::{costs, labels, trial};
 use huracan_train::engine::{Engine, Outcome, Silent, run};
@@ -35,11 +37,20 @@ struct Arguments {
     coins: usize,
     nights: usize,
     step_days: f64,
+    /// The first so many nights trade whatever their edge: models that are worse for certain.
+    handicapped: usize,
     workers: usize,
 }
 
 fn arguments() -> Result<Arguments, Box<dyn Error>> {
-    let mut found = Arguments { candles: PathBuf::new(), coins: 100, nights: 30, step_days: 3.0, workers: 1 };
+    let mut found = Arguments {
+        candles: PathBuf::new(),
+        coins: 100,
+        nights: 30,
+        step_days: 3.0,
+        handicapped: 0,
+        workers: 1,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(flag) = words.next() {
         let value = words.next().ok_or_else(|| format!("{flag} needs a value"))?;
@@ -48,6 +59,7 @@ fn arguments() -> Result<Arguments, Box<dyn Error>> {
             "--coins" => found.coins = value.parse()?,
             "--nights" => found.nights = value.parse()?,
             "--step-days" => found.step_days = value.parse()?,
+            "--handicapped" => found.handicapped = value.parse()?,
             "--workers" => found.workers = value.parse()?,
             _ => return Err(format!("{flag} is not a flag of this example").into()),
         }
@@ -186,7 +198,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let end = UtcMs(last.copied().ok_or("no candles")? + Timeframe::H1.ms());
     let step = (arguments.step_days * UtcMs::DAY as f64) as i64;
     let until = |k: usize| UtcMs(end.0 - (arguments.nights - k) as i64 * step);
-    let asked: Vec<Settings> = (0..arguments.nights).map(|k| settings(Some(until(k)))).collect();
+    let mut asked: Vec<Settings> = (0..arguments.nights).map(|k| settings(Some(until(k)))).collect();
+    for settings in asked.iter_mut().take(arguments.handicapped) {
+        settings.trading.entry_cost_multiples = vec![0.0];
+    }
     let everything = settings(None);
     let engine = |settings| Engine {
         settings,
@@ -238,9 +253,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!(
         "\npromoted: changes after the first champion; promised: mean gain on the common days before; after: mean \
-         paired gain on up to {AFTER_DAYS_MAX} days after; kept: share of promotions with a gain after; in force: \
-         net of the champions in force, all coins; s.e. by the stationary bootstrap over days"
+         paired gain on up to {AFTER_DAYS_MAX} days after; kept: promotions with a gain after, of those after which \
+         the two did not do the same; in force: net of the champions in force, all coins; s.e. by the stationary \
+         bootstrap over days"
     );
+    for (rule, reigns) in rules.iter().zip(&reigns) {
+        if let Some(gain) = median(&reigns.detectable_bps) {
+            println!("{}: minimum detectable gain {gain:.2} bps a day, median over nights", rule.name);
+        }
+    }
     Ok(())
 }
 
@@ -254,7 +275,9 @@ fn row(rule: &Rule, reigns: &Reigns, nights: &[Night], traded: &afterwards::Trad
     };
     let judged: Vec<Vec<(i64, f64)>> = reigns.promotions.iter().map(after).collect();
     let judged: Vec<&Vec<(i64, f64)>> = judged.iter().filter(|g| g.len() as i64 >= AFTER_DAYS_MIN).collect();
-    let kept = judged.iter().filter(|g| g.iter().map(|d| d.1).sum::<f64>() > 0.0).count();
+    let sums: Vec<f64> = judged.iter().map(|g| g.iter().map(|d| d.1).sum::<f64>()).collect();
+    let kept = sums.iter().filter(|sum| **sum > 0.0).count();
+    let differ = sums.iter().filter(|sum| **sum != 0.0).count();
     let gain = by_day(judged.iter().flat_map(|g| g.iter().copied()));
     let in_force = by_day(
         reigns
@@ -272,11 +295,7 @@ fn row(rule: &Rule, reigns: &Reigns, nights: &[Night], traded: &afterwards::Trad
         number((!promised.is_empty()).then(|| promised.iter().sum::<f64>() / promised.len() as f64)),
         number(gain.map(|g| g.0)),
         number(gain.map(|g| g.1)),
-        if judged.is_empty() {
-            "–".to_owned()
-        } else {
-            format!("{:.0} %", 100.0 * kept as f64 / judged.len() as f64)
-        },
+        if differ == 0 { "–".to_owned() } else { format!("{kept}/{differ}") },
         number(in_force.map(|g| g.0)),
         number(in_force.map(|g| g.1)),
     )

@@ -75,6 +75,8 @@ pub struct Reigns {
     reigns: BTreeMap<String, Vec<(usize, bool)>>,
     /// Every change after the first champion.
     pub promotions: Vec<Promotion>,
+    /// Per night with evidence: the gain it could have found, bps a day.
+    pub detectable_bps: Vec<f64>,
 }
 
 impl Reigns {
@@ -115,9 +117,10 @@ impl Reigns {
                     }
                 };
                 let pairs: Vec<Pair> = met.iter().map(pair).collect();
-                let decided = challenge(&pairs, &rule.terms).coins;
+                let decided = challenge(&pairs, &rule.terms);
+                self.detectable_bps.extend(decided.run.map(|run| run.detectable_gain_bps));
                 let aged = |champion: usize| days(champion) >= days_max;
-                let coins = decided.iter().zip(&met);
+                let coins = decided.coins.iter().zip(&met);
                 coins.map(|(c, m)| (c.replaces || (aged(m.1) && !c.worse && !c.held), c.replaces)).collect()
             }
         };

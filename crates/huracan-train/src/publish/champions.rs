@@ -165,7 +165,7 @@ fn tenure(meeting: &Meeting<'_>, moves: &[&PromotionEvent], until: UtcMs, rule: 
     let days = |event: &PromotionEvent| (until.0 - event.at.0.0) as f64 / UtcMs::DAY as f64;
     let before = || moves.iter().copied().filter(|event| !is_own(event));
     Tenure {
-        days_since_chosen: before().last().filter(|event| is_choice(event)).map(days),
+        days_since_chosen: before().next_back().filter(|event| is_choice(event)).map(days),
         choices_lately: before().filter(|e| is_choice(e) && days(e) < rule.flip_window_days).count(),
     }
 }
