@@ -13,7 +13,7 @@ use crate::{champions, encoder, models, promotions, roster, samples};
 
 /// Where in the fatal operation the crash comes.
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Crash {
+pub enum Crash {
     /// Before it does anything.
     Before,
     /// After it took effect, before the caller heard of it.
@@ -34,8 +34,14 @@ impl<S: Store> Faulty<S> {
         Faulty { inner, done: AtomicUsize::new(0), fatal: usize::MAX, crash: Crash::Before }
     }
 
-    fn dying(inner: S, fatal: usize, crash: Crash) -> Faulty<S> {
+    /// A wrapper that dies at its `fatal`-th operation.
+    pub fn dying(inner: S, fatal: usize, crash: Crash) -> Faulty<S> {
         Faulty { inner, done: AtomicUsize::new(0), fatal, crash }
+    }
+
+    /// Operations so far.
+    pub fn operations(&self) -> usize {
+        self.done.load(Ordering::Relaxed)
     }
 
     fn step<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -101,7 +107,7 @@ fn no_pointer_dangles(store: &dyn Store) {
 fn a_run_that_dies_anywhere_is_completed_by_the_next() {
     let undisturbed = Faulty::never(MemoryStore::default());
     samples::publish_all(&undisturbed).unwrap();
-    let operations = undisturbed.done.load(Ordering::Relaxed);
+    let operations = undisturbed.operations();
     assert!(operations > 60, "{operations}");
     let expected = contents(&undisturbed.inner);
 

@@ -9,6 +9,7 @@
 //! Nothing here asks what time it is: moments arrive as arguments. Candles and trades live elsewhere.
 
 pub mod bank;
+mod chained;
 pub mod champions;
 mod digest;
 pub mod encoder;
@@ -27,6 +28,7 @@ pub mod roster;
 mod run_lock;
 pub mod runs;
 mod store;
+pub mod trials;
 mod typed;
 pub mod verify;
 

@@ -3,15 +3,12 @@
 
 use huracan_core::words::{Symbol, UtcMs};
 
-use crate::error::{Result, StoreError};
+use crate::chained;
+use crate::error::Result;
+use crate::formats::champion::{Champion, PromotedBy};
 use crate::formats::promotion::{EventKind, Promotion, PromotionEvent};
-use crate::formats::{from_lines, to_line};
 use crate::path::StorePath;
-use crate::store::{Revision, Store};
-use crate::typed;
-
-/// Attempts of an append that keeps losing to others; each loss means another one's success.
-const ATTEMPTS_MAX: usize = 64;
+use crate::store::Store;
 
 fn path() -> Result<StorePath> {
     StorePath::new("champions/promotions.jsonl")
@@ -22,36 +19,7 @@ fn path() -> Result<StorePath> {
 /// # Errors
 /// `Corrupt` naming the first line that is not what it was, or does not follow the one before.
 pub fn read(store: &dyn Store) -> Result<Vec<Promotion>> {
-    Ok(read_raw(store)?.0)
-}
-
-type RawLog = (Vec<Promotion>, Vec<u8>, Option<Revision>);
-
-fn read_raw(store: &dyn Store) -> Result<RawLog> {
-    let path = path()?;
-    let Some(object) = store.get(&path)? else { return Ok((Vec::new(), Vec::new(), None)) };
-    let log: Vec<Promotion> = from_lines(&path, &object.bytes)?;
-    verify_chain(&log).map_err(|reason| StoreError::corrupt(&path, reason))?;
-    if !object.bytes.is_empty() && !object.bytes.ends_with(b"\n") {
-        return Err(StoreError::corrupt(&path, "its last line has no end"));
-    }
-    Ok((log, object.bytes, Some(object.revision)))
-}
-
-/// Whether every line carries the hash of the one before. (That each carries its own is checked when
-/// it is read.)
-///
-/// # Errors
-/// The number of the first line that does not.
-pub fn verify_chain(log: &[Promotion]) -> std::result::Result<(), String> {
-    let mut before = None;
-    for (i, line) in log.iter().enumerate() {
-        if line.prev.as_deref() != before {
-            return Err(format!("line {} follows {:?}, the line before is {before:?}", i + 1, line.prev));
-        }
-        before = Some(line.hash.as_str());
-    }
-    Ok(())
+    chained::read(store, &path()?)
 }
 
 /// Appends events in order, all or none; returns how many were new.
@@ -62,34 +30,19 @@ pub fn verify_chain(log: &[Promotion]) -> std::result::Result<(), String> {
 /// # Errors
 /// `Corrupt` when the log's chain is broken, `Refused` when an event breaks its format.
 pub fn append(store: &dyn Store, events: &[PromotionEvent]) -> Result<usize> {
-    let path = path()?;
-    for _ in 0..ATTEMPTS_MAX {
-        let (mut log, mut bytes, revision) = read_raw(store)?;
-        let old = log.len();
+    chained::append(store, &path()?, |log: &mut Vec<Promotion>| {
         for event in events {
-            if !is_known(&log, event) {
+            if !is_known(log, event) {
                 let line = Promotion::chain(event.clone(), log.last().map(|line| line.hash.as_str()))?;
-                bytes.extend_from_slice(&to_line(&line)?);
                 log.push(line);
             }
         }
-        if log.len() == old {
-            return Ok(0);
-        }
-        match typed::swap(store, &path, &bytes, revision.as_ref()) {
-            Ok(_) => return Ok(log.len() - old),
-            Err(StoreError::Stale { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(StoreError::Stale {
-        path: path.to_string(),
-        expected: "a moment without other writers".to_owned(),
-        found: format!("{ATTEMPTS_MAX} changes in a row"),
+        Ok(())
     })
 }
 
-fn moves(kind: EventKind) -> bool {
+/// Whether an event of this kind changes the champion.
+pub fn moves(kind: EventKind) -> bool {
     !matches!(kind, EventKind::Reject)
 }
 
@@ -111,6 +64,36 @@ fn is_known(log: &[Promotion], event: &PromotionEvent) -> bool {
 pub fn champion_at<'a>(log: &'a [Promotion], symbol: &Symbol, at: UtcMs) -> Option<&'a PromotionEvent> {
     let mut of_coin = log.iter().map(|line| &line.event).filter(|event| event.symbol.0 == *symbol);
     of_coin.rfind(|event| moves(event.event) && event.at.0 <= at)
+}
+
+/// The line of a pointer that is not where the log left it: whoever moved it was stopped before writing
+/// the line, or never writes any. `None` where log and pointer agree.
+pub fn missing_line(log: &[Promotion], champion: &Champion) -> Option<PromotionEvent> {
+    let mut of_coin = log.iter().map(|line| &line.event).filter(|event| event.symbol == champion.symbol);
+    let latest = of_coin.rfind(|event| moves(event.event));
+    let known = latest.and_then(|event| event.after_model_path.as_deref());
+    (known != Some(champion.model_path.as_str())).then(|| PromotionEvent {
+        at: champion.updated_at,
+        symbol: champion.symbol.clone(),
+        event: match champion.promoted_by {
+            PromotedBy::Engine => EventKind::EngineUpdate,
+            PromotedBy::Mechanic | PromotedBy::Operator => EventKind::Promote,
+            PromotedBy::Rollback => EventKind::Rollback,
+        },
+        champion_metrics: None,
+        challenger_metrics: Some(champion.metrics.clone()),
+        rule_values: Default::default(),
+        promotion_reason: "the pointer had moved and the log did not say so; why is not known".to_owned(),
+        before_model_path: champion.previous.as_ref().map(|before| before.model_path.clone()),
+        after_model_path: Some(champion.model_path.clone()),
+        decided_by: match champion.promoted_by {
+            PromotedBy::Engine => "engine",
+            PromotedBy::Mechanic => "mechanic",
+            PromotedBy::Operator => "operator",
+            PromotedBy::Rollback => "rollback",
+        }
+        .to_owned(),
+    })
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use crate::formats::run::{
     Canary, ExitStatus, Failure, JobEvent, JobStatus, Profile, Run, RunInputs, StageTiming, UnitCost,
 };
 use crate::formats::tensors::Tensor;
+use crate::formats::trials::RunTrials;
 use crate::formats::wire::{Coin, Quantity, Span, Time};
 use crate::models::{ModelArtifacts, ModelFolder, write_model_folder};
 use crate::path::StorePath;
@@ -438,6 +439,10 @@ pub fn promotion_event() -> PromotionEvent {
         after_model_path: Some("models/BTCUSDT/baseline_20250801".into()),
         decided_by: "engine".into(),
     }
+}
+
+pub fn run_trials() -> RunTrials {
+    RunTrials { run_id: RUN_ID.into(), until: day(0), variants: 8, coins: 6, sharpe_variance: Some(0.004) }
 }
 
 pub fn feature_bank() -> FeatureBank {

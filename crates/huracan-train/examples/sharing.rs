@@ -88,7 +88,10 @@ fn main() {
         let ok = outcome.verdicts.coins.iter().filter(|v| v.trade_ok).count();
         println!("seed {seed}: {} coins, deployed {lane}, {ok} trade_ok", outcome.verdicts.coins.len());
     }
-    println!("\n{:<22}{:<13}{:>8}{:>7}{:>11}{:>14}", "comparison", "truth", "helped", "hurt", "undecided", "mean bps/day");
+    println!(
+        "\n{:<22}{:<13}{:>8}{:>7}{:>11}{:>14}",
+        "comparison", "truth", "helped", "hurt", "undecided", "mean bps/day"
+    );
     for (code, rows) in &table {
         for (kind, counts) in rows.iter().enumerate() {
             let (sum, n) = gains[code][kind];

@@ -3,11 +3,11 @@
 use crate::engine::lanes::Lane;
 use huracan_core::choose::champion::ChampionRule;
 use huracan_core::choose::trade_ok::TradeGates;
+use huracan_core::costs::{CostOptions, FeeSchedule};
 use huracan_core::encoder::EncoderKind;
 use huracan_core::encoder::autoencoder::AutoencoderSpec;
-use huracan_core::heads::trees::TreesSpec;
-use huracan_core::costs::{CostOptions, FeeSchedule};
 use huracan_core::gates::GateLimits;
+use huracan_core::heads::trees::TreesSpec;
 use huracan_core::labels::{LabelKind, LabelSpec};
 use huracan_core::trial::metrics::MetricOptions;
 use huracan_core::trial::plan::WalkForward;
@@ -86,6 +86,9 @@ pub struct TradingSettings {
     /// A position is made smaller than the capital where one σ of a day's return exceeds this,
     /// percent.
     pub day_sigma_target_pct: f64,
+    /// Whether the head that never trades competes on validation; only studies of other choices leave it
+    /// out.
+    pub zero_competes: bool,
     /// Outright or against the market.
     pub book: BookChoice,
     /// Funding charged on a held perpetual, whichever side, bps per 8 hours.
@@ -140,8 +143,23 @@ pub struct Settings {
     pub placebo_run: Option<Seed>,
     /// Days after which roster and models expire.
     pub model_ttl_days: f64,
+    /// What earlier runs on the same store have tried, from its ledger; not part of the configuration.
+    pub prior_trials: Vec<PriorTrials>,
     /// Origin of every random draw.
     pub seed: Seed,
+}
+
+/// What one run has tried.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct PriorTrials {
+    /// End of its data.
+    pub until: UtcMs,
+    /// Variants tried for each coin.
+    pub variants: usize,
+    /// Coins judged.
+    pub coins: usize,
+    /// Variance over coins of their Sharpe ratios per day; `None` when not known.
+    pub sharpe_variance: Option<f64>,
 }
 
 impl Settings {
@@ -188,6 +206,7 @@ impl Settings {
                 entry_cost_multiples: vec![0.5, 1.0, 1.5, 2.0, 3.0],
                 exit_bands: vec![-1.0, 0.3],
                 day_sigma_target_pct: 2.0,
+                zero_competes: true,
                 book: BookChoice::Auto,
                 funding_bps_per_8h: 1.0,
             },
@@ -196,6 +215,7 @@ impl Settings {
             placebos: 16,
             placebo_run: None,
             model_ttl_days: 7.0,
+            prior_trials: Vec::new(),
             seed: Seed(1),
         }
     }
@@ -212,8 +232,44 @@ impl Settings {
         MetricOptions::for_horizon(self.timeframe, self.label.horizon_bars, seed)
     }
 
+    /// Trials and variance of their Sharpe ratios per day for a run's deflated Sharpe: its own and those
+    /// of runs whose data ended strictly before its own, variances weighted by coins.
+    pub fn all_trials(&self, own: &PriorTrials) -> (usize, Option<f64>) {
+        let counted = || self.prior_trials.iter().filter(|run| run.until < own.until).chain([own]);
+        let trials =
+            counted().map(|run| run.variants.saturating_mul(run.coins)).fold(0, usize::saturating_add);
+        let known = || counted().filter_map(|run| run.sharpe_variance.map(|v| (run.coins as f64, v)));
+        let coins: f64 = known().map(|(coins, _)| coins).sum();
+        let variance = known().map(|(coins, v)| coins * v).sum::<f64>() / coins;
+        (trials.max(1), (coins > 0.0).then_some(variance))
+    }
+
     /// Whether a position is meant to be held for a day or longer.
     pub fn long_horizon(&self) -> bool {
         self.label.horizon_bars as f64 >= self.timeframe.bars_per_day()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::testing::settings;
+
+    #[test]
+    fn trials_of_the_same_day_or_later_do_not_count() {
+        let run = |until: i64, coins: usize, sharpe_variance: Option<f64>| PriorTrials {
+            until: UtcMs(until),
+            variants: 8,
+            coins,
+            sharpe_variance,
+        };
+        let all = |prior: Vec<PriorTrials>| {
+            Settings { prior_trials: prior, ..settings() }.all_trials(&run(5, 10, Some(0.004)))
+        };
+        assert_eq!(all(vec![]), (80, Some(0.004)));
+        assert_eq!(all(vec![run(5, 10, Some(0.1)), run(6, 10, None)]), (80, Some(0.004)));
+        let (trials, variance) = all(vec![run(3, 30, Some(0.008)), run(4, 5, None)]);
+        assert_eq!(trials, 8 * 45);
+        assert!((variance.unwrap() - 0.007).abs() < 1e-15);
     }
 }

@@ -24,9 +24,8 @@ pub fn ridge_in_basis(basis: &Eigenbasis, cross: &Mat<f64>, lambda: f64, compone
 pub fn ridge_on_components(basis: &Eigenbasis, cross: &Mat<f64>, lambda: f64, components: usize) -> Mat<f64> {
     let w = basis.vectors.get(.., ..components.min(basis.rank));
     let rotated = w.transpose() * cross;
-    let shrunk = Mat::from_fn(rotated.nrows(), rotated.ncols(), |i, j| {
-        rotated[(i, j)] / (basis.values[i] + lambda)
-    });
+    let shrunk =
+        Mat::from_fn(rotated.nrows(), rotated.ncols(), |i, j| rotated[(i, j)] / (basis.values[i] + lambda));
     w * shrunk
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::encoder::{EncoderCard, EncoderFile};
 use super::head::HeadFile;
 use super::promotion::Promotion;
+use super::trials::TrialLine;
 use super::{Document, from_bytes, from_lines, tensors, to_bytes, to_line};
 use crate::error::{Result, StoreError};
 use crate::samples;
@@ -62,6 +63,7 @@ pub(super) fn formats() -> Vec<Format> {
         document("champion.json", &samples::champion()),
         document("roster.json", &samples::roster()),
         lines("promotions.jsonl", &[first, second]),
+        lines("trials.jsonl", &[TrialLine::chain(samples::run_trials(), None).unwrap()]),
         document("shared_encoder.json", &encoder.card),
         Format {
             name: "shared_encoder.safetensors",

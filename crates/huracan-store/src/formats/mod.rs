@@ -25,6 +25,7 @@ pub mod promotion;
 pub mod roster;
 pub mod run;
 pub mod tensors;
+pub mod trials;
 pub mod wire;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::champion::check_model_path;
 use super::check::{self, Checked};
 use super::figures::Figures;
 use super::wire::{Coin, Time};
+use crate::chained::Link;
 use crate::digest::{canonical_json, sha256_hex};
 use crate::error::Result;
 
@@ -80,6 +81,15 @@ impl Promotion {
     pub fn chain(event: PromotionEvent, prev: Option<&str>) -> Result<Promotion> {
         let hash = sha256_hex(&canonical_json(&Linked { event: &event, prev })?);
         Ok(Promotion { event, prev: prev.map(str::to_owned), hash })
+    }
+}
+
+impl Link for Promotion {
+    fn prev(&self) -> Option<&str> {
+        self.prev.as_deref()
+    }
+    fn hash(&self) -> &str {
+        &self.hash
     }
 }
 

@@ -451,7 +451,8 @@ impl SlopesPass<'_> {
                 for (((_, twin, _), other), blocks) in twins.iter().zip(&others).zip(&twin_blocks) {
                     with_blocks.extend(other.iter().map(|m| (m, twin.weight, blocks)));
                 }
-                let rows = self.extra.priors(settings, f, stage, self.pools, own.as_ref(), &blocks, &with_blocks);
+                let rows =
+                    self.extra.priors(settings, f, stage, self.pools, own.as_ref(), &blocks, &with_blocks);
                 for (lane, head, slope) in rows {
                     flat.extend(head);
                     row[lane.at()] = slope;
@@ -479,14 +480,11 @@ impl SlopesPass<'_> {
         let quarter = rows_min(self.engine.settings) / 4.0;
         let judged = coin_moments(grams, self.plan.folds[f].validation.clone(), quarter);
         let Some((own, judged)) = own.zip(judged) else { return nothing() };
-        let judged =
-            judged.rescaled(&coin.own.0, &coin.own.1).standardised(&pool.deviation).targets(&[0]);
+        let judged = judged.rescaled(&coin.own.0, &coin.own.1).standardised(&pool.deviation).targets(&[0]);
         let own = own.targets(&[0]);
         let judged = judged.about(&own);
         let agreement = |variant: &Variant| match unpooled_head(pool, &own, *variant) {
-            Some(head) => {
-                [judged.score_covariance(&head, 0), judged.score_variance(&head), judged.var_y[0]]
-            }
+            Some(head) => [judged.score_covariance(&head, 0), judged.score_variance(&head), judged.var_y[0]],
             None => [0.0; 3],
         };
         self.candidates.iter().map(agreement).collect()
@@ -534,7 +532,8 @@ fn estimate(
     heads: &[Option<Vec<f64>>],
     lanes: &[LaneFold],
 ) -> Vec<Option<SlopeEstimate>> {
-    let of = |(head, lane): (&Option<Vec<f64>>, &LaneFold)| slope(settings, own?, head.as_ref()?, lane.target);
+    let of =
+        |(head, lane): (&Option<Vec<f64>>, &LaneFold)| slope(settings, own?, head.as_ref()?, lane.target);
     heads.iter().zip(lanes).map(of).collect()
 }
 

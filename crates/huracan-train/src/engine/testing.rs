@@ -4,6 +4,7 @@ use super::{Engine, EngineError, Outcome, Silent, run};
 use crate::scratch::Scratch;
 use crate::settings::{EncoderSettings, HeadSettings, Settings, TradingSettings};
 use crate::source::CandleSource;
+use huracan_core::choose::champion::ChampionRule;
 use huracan_core::encoder::autoencoder::AutoencoderSpec;
 use huracan_core::heads::trees::TreesSpec;
 use huracan_core::trial::plan::WalkForward;
@@ -35,6 +36,7 @@ pub(crate) fn settings() -> Settings {
             exit_bands: vec![0.3],
             ..standard.trading
         },
+        champion: ChampionRule { sample_size_min: 2, ..ChampionRule::default() },
         placebos: 2,
         ..standard
     }

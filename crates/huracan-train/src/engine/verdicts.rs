@@ -9,7 +9,7 @@ use super::survey::{Coin, Survey};
 use super::tape::{FoldRecord, hedged, policy_grid};
 use super::trial::explain::Explained;
 use super::trial::{CoinTrial, FinalHead, FoldFacts, POOLED, ScoreSums, Trials};
-use crate::settings::Settings;
+use crate::settings::{PriorTrials, Settings};
 use huracan_core::choose::overfitting::RunOverfitting;
 use huracan_core::choose::sharing::{SharingGain, SharingVerdict, gains, hurt};
 use huracan_core::choose::trade_ok::{Evidence, GateAnswer, judge, product_gates_ok, trade_ok};
@@ -227,6 +227,8 @@ pub struct Verdicts {
     pub overfitting: Option<RunOverfitting>,
     /// Mean cross-sectional information coefficient of the last 14 days with labels.
     pub recent_ic: Option<f64>,
+    /// What this run has tried.
+    pub tried: PriorTrials,
 }
 
 impl Verdicts {
@@ -234,7 +236,8 @@ impl Verdicts {
     pub(super) fn explained(&mut self, settings: &Settings, explained: Vec<Explained>) {
         for (coin, explained) in self.coins.iter_mut().zip(explained) {
             let report = explained.drift.as_ref();
-            coin.drift_action = report.map_or(DriftAction::None, |report| drift::policy(report, self.recent_ic));
+            coin.drift_action =
+                report.map_or(DriftAction::None, |report| drift::policy(report, self.recent_ic));
             coin.gates.push(drift_gate(report, coin.drift_action));
             coin.trade_ok = trade_ok(&coin.gates);
             coin.explained = explained;
@@ -259,12 +262,7 @@ fn drift_gate(report: Option<&DriftReport>, action: DriftAction) -> GateAnswer {
 const SHRINK_TRADES: f64 = 300.0;
 
 /// Judges the run.
-pub fn verdicts(
-    engine: &Engine<'_>,
-    survey: &Survey,
-    plan: &Plan,
-    trials: &Trials,
-) -> Verdicts {
+pub fn verdicts(engine: &Engine<'_>, survey: &Survey, plan: &Plan, trials: &Trials) -> Verdicts {
     let settings = engine.settings;
     engine.observer.stage_started("verdicts", 3);
     let deployed: Vec<Deployed> =
@@ -360,14 +358,20 @@ pub fn verdicts(
     let sharpes: Vec<f64> = daily.iter().filter_map(|d| sharpe(d)).collect();
     let lanes_tried = Lane::ALL.iter().filter(|lane| lane.may_deploy(settings)).count();
     let variants_tried = lanes_tried * policy_grid(settings).len() + 1;
-    let trials_counted = judged.len() * variants_tried;
+    let tried = PriorTrials {
+        until: survey.until,
+        variants: variants_tried,
+        coins: judged.len(),
+        sharpe_variance: variance(&sharpes),
+    };
+    let (n_trials, trial_sharpe_variance) = settings.all_trials(&tried);
     let measured: Vec<Metrics> = judged
         .iter()
         .enumerate()
         .map(|(n, &i)| {
             let options = MetricOptions {
-                n_trials: trials_counted.max(1),
-                trial_sharpe_variance: variance(&sharpes),
+                n_trials,
+                trial_sharpe_variance,
                 ..settings.metric_options(settings.seed.child("bootstrap", i as u64))
             };
             coin_metrics(plan, trial(i), &records[n], &daily[n], &options)
@@ -454,6 +458,7 @@ pub fn verdicts(
         experts,
         overfitting,
         recent_ic,
+        tried,
     }
 }
 
@@ -648,7 +653,7 @@ fn threshold<'a>(settings: &Settings, coins: impl Iterator<Item = &'a Vec<Totals
     }
     let index = (0..net.len()).reduce(|best, k| if net[k] >= net[best] { k } else { best }).unwrap_or(0);
     let (multiple, exit_band) = grid[index];
-    let is_zero = net[index] <= 0.0;
+    let is_zero = settings.trading.zero_competes && net[index] <= 0.0;
     Threshold { index, multiple, exit_band, validation_net_bps: net, is_zero }
 }
 
@@ -659,7 +664,8 @@ fn placebos(settings: &Settings, trials: &Trials, judged: usize, tested: usize) 
             let net: f64 = (0..tested)
                 .map(|f| {
                     let known = || trials.coins.iter().flatten();
-                    let seen = known().flat_map(|t| (0..=f).map(move |g| &t.validation[g][PLACEBO + placebo]));
+                    let seen =
+                        known().flat_map(|t| (0..=f).map(move |g| &t.validation[g][PLACEBO + placebo]));
                     let chosen = threshold(settings, seen);
                     if chosen.is_zero {
                         return 0.0;

@@ -15,15 +15,16 @@ use crate::pool::{Fenced, Interrupted, run_ordered};
 use crate::publish::{self, Publication, PublishError, Published, RunFacts, Stamp};
 use crate::report;
 use crate::scratch::{Scratch, ScratchError};
-use crate::settings::{Settings, Universe};
+use crate::settings::{PriorTrials, Settings, Universe};
 use crate::source::{CandleSource, Entry};
 use huracan_core::words::{Seed, UtcMs};
 use huracan_store::formats::roster::Roster;
 use huracan_store::formats::run::{ExitStatus, Failure, JobStatus, Run, RunInputs, RunSource, RunUniverse};
+use huracan_store::formats::trials::RunTrials;
 use huracan_store::runs::{self, RunLog};
 use huracan_store::{
     PutMode, RunOwner, Store, StoreError, StorePath, bank, canonical_json, champions, encoder, models,
-    promotions, roster, run_id, sha256_hex,
+    promotions, roster, run_id, sha256_hex, trials,
 };
 use recorder::Recorder;
 use std::collections::BTreeMap;
@@ -167,7 +168,11 @@ fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) ->
     {
         return Ok(done);
     }
-    let settings = Settings { universe: inputs.universe.clone(), ..job.settings.clone() };
+    let settings = Settings {
+        universe: inputs.universe.clone(),
+        prior_trials: prior_trials(job.store, &inputs)?,
+        ..job.settings.clone()
+    };
     let scratch = Scratch::open(job.scratch_dir)?;
     let engine = Engine {
         settings: &settings,
@@ -186,6 +191,10 @@ fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) ->
     };
     let record = |status| record(job, recorder, &settings, &inputs, &stamp, &outcome, status);
     runs::write(job.store, &record(Status::Running))?;
+    if settings.placebo_run.is_none() {
+        // Tried is tried, whatever becomes of the publication.
+        trials::append(job.store, &tried(&stamp, &outcome))?;
+    }
     let published = if settings.placebo_run.is_some() {
         Ok(None)
     } else {
@@ -235,6 +244,7 @@ fn look_at_store(store: &dyn Store) -> Result<(), StoreError> {
     roster::read(store)?;
     bank::read(store)?;
     promotions::read(store)?;
+    trials::read(store)?;
     match encoder::in_force(store) {
         Err(StoreError::NotFound { .. } | StoreError::Corrupt { .. }) | Ok(_) => Ok(()),
         Err(error) => Err(error),
@@ -318,12 +328,42 @@ fn asked_for(universe: &Universe) -> RunUniverse {
     }
 }
 
+/// The second half of the run's id: it depends on the inputs alone, and so is known before the end of
+/// the data is.
+fn input_hash(inputs: &Inputs) -> String {
+    let id = run_id(UtcMs(0), &inputs.bytes);
+    id.split_once('-').map_or_else(String::new, |(_, hash)| hash.to_owned())
+}
+
+/// What the ledger says of earlier runs.
+fn prior_trials(store: &dyn Store, inputs: &Inputs) -> Result<Vec<PriorTrials>, StoreError> {
+    let before = trials::before(store, &input_hash(inputs))?;
+    let prior = |run: RunTrials| PriorTrials {
+        until: run.until.0,
+        variants: run.variants as usize,
+        coins: run.coins as usize,
+        sharpe_variance: run.sharpe_variance,
+    };
+    Ok(before.into_iter().map(prior).collect())
+}
+
+/// This run's line of the ledger.
+fn tried(stamp: &Stamp, outcome: &Outcome) -> RunTrials {
+    let tried = &outcome.verdicts.tried;
+    RunTrials {
+        run_id: stamp.run_id.clone(),
+        until: tried.until.into(),
+        variants: tried.variants as u64,
+        coins: tried.coins as u64,
+        sharpe_variance: tried.sharpe_variance.filter(|v| v.is_finite()),
+    }
+}
+
 /// The run of the same inputs, if it is complete and what is in force verifies. The end of the data
 /// is a consequence of the inputs, so the id's second half finds it.
 fn up_to_date(store: &dyn Store, inputs: &Inputs) -> Result<Option<Ending>, StoreError> {
-    let mark = run_id(UtcMs(0), &inputs.bytes);
-    let Some((_, mark)) = mark.split_once('-') else { return Ok(None) };
-    for id in runs::list(store)?.into_iter().filter(|id| id.ends_with(mark)) {
+    let mark = format!("-{}", input_hash(inputs));
+    for id in runs::list(store)?.into_iter().filter(|id| id.ends_with(&mark)) {
         match runs::read(store, &id) {
             Ok(run) if run.exit_status == ExitStatus::Complete => {}
             Ok(_) | Err(StoreError::Corrupt { .. }) => continue,
@@ -482,6 +522,78 @@ impl Papers<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::SynthSource;
+    use huracan_core::synth;
+    use huracan_store::MemoryStore;
+
+    /// A run on a small generated market that ends at `until`.
+    fn run_until(store: &dyn Store, until: UtcMs) -> Ending {
+        let spec = synth::MarketSpec {
+            coins: 8,
+            days: 190,
+            planted_shared: 4,
+            planted_private: 0,
+            stablecoins: 0,
+            dirty: 0,
+            late_listings: 0,
+            thin: 0,
+            outages: 0,
+            ..synth::MarketSpec::default()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let job = Job {
+            settings: Settings { until: Some(until), placebos: 1, ..engine::testing::settings() },
+            config_id: "ab".repeat(32),
+            config: String::new(),
+            code_version: "0.1.0".to_owned(),
+            origin: RunSource::Folder { path: "made".to_owned() },
+            store,
+            scratch_dir: folder.path(),
+            workers: 2,
+            stop: &AtomicBool::new(false),
+            observer: &engine::Silent,
+            clock: &|| UtcMs(4_000_000_000_000),
+            host: "here".to_owned(),
+        };
+        run(&job, &SynthSource::new(&spec)).unwrap()
+    }
+
+    fn ran(ending: Ending) -> Box<Finished> {
+        match ending {
+            Ending::Ran(finished) => finished,
+            Ending::UpToDate { run_id, .. } => panic!("{run_id} is there already"),
+        }
+    }
+
+    #[test]
+    fn a_run_counts_the_trials_of_runs_before_it_and_of_no_other() {
+        let end = UtcMs(synth::MarketSpec::default().start.0 + 190 * UtcMs::DAY);
+        let day_before = UtcMs(end.0 - UtcMs::DAY);
+        let store = MemoryStore::default();
+        let trials_of = |finished: &Finished| finished.outcome.verdicts.coins[0].metrics.n_trials;
+        let first = ran(run_until(&store, day_before));
+        let second = ran(run_until(&store, end));
+        let own = |finished: &Finished| {
+            let tried = &finished.outcome.verdicts.tried;
+            tried.variants * tried.coins
+        };
+        assert!(own(&first) > 0);
+        assert_eq!(trials_of(&first), own(&first));
+        assert_eq!(trials_of(&second), own(&first) + own(&second));
+        assert!(matches!(run_until(&store, day_before), Ending::UpToDate { .. }));
+        let log = trials::read(&store).unwrap();
+        assert_eq!(log.len(), 2);
+        assert_eq!(log[1].cumulative_trials as usize, trials_of(&second));
+
+        // The earlier run made once more beside the later one's ledger: the same figures, no new line.
+        let again = MemoryStore::default();
+        for line in &log {
+            trials::append(&again, &line.run).unwrap();
+        }
+        let repeated = ran(run_until(&again, day_before));
+        assert_eq!(repeated.outcome.verdicts.coins[0].metrics, first.outcome.verdicts.coins[0].metrics);
+        assert_eq!(trials::read(&again).unwrap(), log);
+    }
 
     #[test]
     fn a_staged_universe_grows_by_its_start_up_to_its_target() {

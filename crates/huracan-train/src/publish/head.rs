@@ -190,11 +190,7 @@ fn tree_arrays(
 }
 
 /// The shared ensemble that a coin's head of trees reads.
-fn trees<'a>(
-    publication: &Publication<'a>,
-    verdict: &CoinVerdict,
-    coin: &Coin,
-) -> Option<&'a Ensemble> {
+fn trees<'a>(publication: &Publication<'a>, verdict: &CoinVerdict, coin: &Coin) -> Option<&'a Ensemble> {
     let outcome = publication.outcome;
     let models = match verdict.lane {
         Lane::Trees => &outcome.extra.models.trees,

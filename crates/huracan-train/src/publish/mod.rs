@@ -26,6 +26,7 @@ use crate::engine::verdicts::CoinVerdict;
 use crate::engine::{Observer, Outcome};
 use crate::pool::{Fenced, Interrupted, run_ordered};
 use crate::settings::Settings;
+use huracan_core::choose::champion::RunEvidence;
 use huracan_core::words::UtcMs;
 use huracan_store::formats::encoder::EncoderFile;
 use huracan_store::formats::roster::Roster;
@@ -73,6 +74,8 @@ pub struct Published {
     pub champions_moved: usize,
     /// Champions that kept their place against a candidate of this run.
     pub champions_kept: usize,
+    /// What champions and candidates said together; `None` where none could be compared.
+    pub evidence: Option<RunEvidence>,
     /// Coins whose model could not be written.
     pub failed: Vec<Failed>,
 }
@@ -123,7 +126,7 @@ pub fn publish(publication: &Publication<'_>) -> Result<Published, PublishError>
     if publication.stop.load(Ordering::Relaxed) {
         return Err(Interrupted.into());
     }
-    let standings = champions::settle(publication, &candidates)?;
+    let champions::Settled { standings, evidence } = champions::settle(publication, &candidates)?;
     if let Some(encoder) = &encoder {
         let id = Some(&encoder.card.encoder_id);
         let is_used = standings.iter().any(|standing| standing.champion.encoder_id.as_ref() == id);
@@ -136,6 +139,7 @@ pub fn publish(publication: &Publication<'_>) -> Result<Published, PublishError>
     Ok(Published {
         champions_moved: standings.iter().filter(|s| s.moved).count(),
         champions_kept: standings.iter().filter(|s| !s.is_candidate).count(),
+        evidence,
         roster,
         encoder,
         failed,

@@ -83,47 +83,6 @@ fn every_coin_is_published_once_verifies_and_repeats_to_the_byte() {
     assert_eq!(content(&store), before);
 }
 
-#[test]
-fn the_stored_head_scores_a_row_as_the_engines_own_weights_do() {
-    let store = MemoryStore::default();
-    publish_into(&store).unwrap();
-    let stage = crate::engine::statistics::Stage::Full.at(outcome().plan.folds.len() - 1);
-    let deviation = &outcome().pools.stages[stage].deviation;
-    let mut with_codes = 0;
-    for model in models_of(&store) {
-        let head = &model.artifacts.head;
-        let verdict = outcome().verdicts.coins.iter().find(|v| {
-            let symbol: &Symbol = &outcome().survey.coins[v.index].symbol;
-            *symbol == head.symbol.0
-        });
-        let own = &verdict.unwrap().head;
-        let p = own.weights.len();
-        let z: Vec<f64> = (0..p).map(|i| ((i * 37 % 11) as f64 - 5.0) / 3.0).collect();
-        let expected: f64 = (0..p)
-            .filter(|&i| deviation[i] > 0.0)
-            .map(|i| own.weights[i] * (z[i] - own.mean[i]) / deviation[i])
-            .sum();
-
-        let standardised: Vec<f64> = z.iter().zip(&head.arrays["scale"]).map(|(z, s)| z / s).collect();
-        let mut row = Vec::new();
-        if let Some(id) = &head.encoder_id {
-            with_codes += 1;
-            let encoder = huracan_store::encoder::load(&store, id).unwrap();
-            assert_eq!(encoder.card.meaning.scale, head.arrays["scale"]);
-            let components = &encoder.tensors["components"].data;
-            let code = |c: &[f64]| c.iter().zip(&standardised).map(|(c, z)| c * z).sum::<f64>();
-            row.extend(components.chunks_exact(p).map(code));
-        }
-        row.extend(&standardised);
-        assert_eq!(row.len(), head.columns.len());
-        let weights = &head.arrays["weights"];
-        let found = weights.iter().zip(&row).map(|(w, x)| w * x).sum::<f64>() + head.arrays["intercept"][0];
-        assert!((found - expected).abs() < 1e-9 * (1.0 + expected.abs()), "{found} {expected}");
-    }
-    let expected = outcome().verdicts.coins.iter().filter(|v| v.lane.encoder().is_some()).count();
-    assert_eq!(with_codes, expected);
-}
-
 /// Every way of making a head, deployed: what its files say of a row is what the Engine would say.
 #[test]
 fn files_of_every_variant_score_a_row_as_the_engine_does() {
@@ -141,7 +100,8 @@ fn files_of_every_variant_score_a_row_as_the_engine_does() {
         outages: 0,
         ..synth::MarketSpec::default()
     };
-    for lane in [Lane::Autoencoder, Lane::Trees, Lane::TreesCoded, Lane::Rrr, Lane::UnpooledCodes] {
+    let lanes = [Lane::Plain, Lane::Pca, Lane::Rrr, Lane::UnpooledCodes, Lane::Autoencoder];
+    for lane in lanes.into_iter().chain([Lane::Trees, Lane::TreesCoded]) {
         let mut settings = settings();
         settings.heads.deploy = vec![lane];
         let outcome = engine::testing::run_with(&settings, 2, &SynthSource::new(&spec)).unwrap();
@@ -167,7 +127,8 @@ fn files_of_every_variant_score_a_row_as_the_engine_does() {
             let verdict = outcome.verdicts.coins.iter().find(of).unwrap();
             let (own, p) = (&verdict.head, verdict.head.weights.len());
             deployed += usize::from(own.lane == lane);
-            let encoder = head.encoder_id.as_ref().map(|id| huracan_store::encoder::load(&store, id).unwrap());
+            let encoder =
+                head.encoder_id.as_ref().map(|id| huracan_store::encoder::load(&store, id).unwrap());
             assert_eq!(encoder.is_some(), own.lane.encoder().is_some(), "{lane:?}");
             let scorer = Scorer::of(head, &model.artifacts.features, encoder.as_ref(), Default::default());
             // The missing share is made from the row: one that misses nothing has -1.
@@ -346,6 +307,17 @@ fn predecessors(store: &MemoryStore, shift_bps: f64) {
 
 /// The same, fit for use for `life_ms` from their day on.
 fn predecessors_until(store: &MemoryStore, shift_bps: f64, life_ms: i64) {
+    predecessors_by(store, shift_bps, life_ms, PromotedBy::Engine, |_| ());
+}
+
+/// The same, put in force by `promoted_by`, their figures spoilt.
+fn predecessors_by(
+    store: &MemoryStore,
+    shift_bps: f64,
+    life_ms: i64,
+    promoted_by: PromotedBy,
+    spoil: fn(&mut huracan_store::formats::metrics::Metrics),
+) {
     let made = MemoryStore::default();
     publish_into(&made).unwrap();
     let until = UtcMs(outcome().survey.until.0 - UtcMs::DAY);
@@ -360,12 +332,13 @@ fn predecessors_until(store: &MemoryStore, shift_bps: f64, life_ms: i64) {
             *net += shift_bps + noise;
         }
         artifacts.metrics.trade_ok = false;
+        spoil(&mut artifacts.metrics);
         let folder = ModelFolder::Baseline(until);
         let written = models::write_model_folder(store, folder, &artifacts, &model.manifest.lineage).unwrap();
         let nomination = Nomination {
             model_path: written.path,
             trade_ok: false,
-            promoted_by: PromotedBy::Engine,
+            promoted_by,
             at: until,
             expires_at: UtcMs(until.0 + life_ms),
         };
@@ -399,8 +372,8 @@ fn better_candidates_take_over_and_a_repeated_publication_decides_the_same() {
     let published = publish_into(&store).unwrap();
     let decided = decisions(&store);
     assert_eq!(decided.len(), published.roster.symbols.len());
-    // One that never traded is no better than anybody.
-    let traded = |event: &PromotionEvent| event.challenger_metrics.as_ref().unwrap().sample_size > 0;
+    // One that hardly traded is no better than anybody.
+    let traded = |event: &PromotionEvent| event.rule_values["trades"] >= event.rule_values["sample_size_min"];
     assert!(decided.iter().filter(|event| traded(event)).count() >= 5);
     assert_eq!(published.champions_kept, decided.iter().filter(|event| !traded(event)).count());
     for event in decided.iter().filter(|event| traded(event)) {
@@ -510,6 +483,55 @@ fn a_champion_past_its_age_gives_way_to_a_candidate_that_is_not_worse() {
         assert_eq!(publish_into(&store).unwrap().champions_moved, 0);
         assert!(events(&store).iter().all(|(kind, _)| *kind == EventKind::Reject));
     }
+}
+
+#[test]
+fn what_an_operator_brought_back_stays_unless_the_evidence_is_strong() {
+    // Past its age, and the candidate is no worse: from the Engine it would have to go.
+    let store = MemoryStore::default();
+    predecessors_by(&store, -0.1, UtcMs::DAY, PromotedBy::Rollback, |_| ());
+    assert_eq!(publish_into(&store).unwrap().champions_moved, 0);
+    let decided = decisions(&store);
+    assert!(decided.iter().all(|event| event.event == EventKind::Reject));
+    let value = |name: &str| decided[0].rule_values[name].unwrap();
+    assert_eq!((value("days_since_chosen"), value("choices_lately")), (1.0, 1.0));
+    assert!((value("q_value_max") - 0.005).abs() < 1e-12);
+    let before = content(&store);
+    publish_into(&store).unwrap();
+    assert_eq!(content(&store), before);
+
+    let store = MemoryStore::default();
+    predecessors_by(&store, -100.0, UtcMs::DAY, PromotedBy::Rollback, |_| ());
+    assert!(publish_into(&store).unwrap().champions_moved >= 5);
+    let before = content(&store);
+    forget_decisions(&store);
+    publish_into(&store).unwrap();
+    assert_eq!(content(&store), before);
+}
+
+#[test]
+fn a_champion_is_charged_the_fees_of_the_candidate() {
+    let store = MemoryStore::default();
+    predecessors_by(&store, 0.0, 7 * UtcMs::DAY, PromotedBy::Engine, |metrics| {
+        if let Some(used) = &mut metrics.costs_used {
+            used.per_side.fee_bps -= 2.0;
+            used.round_trip.fee_bps -= 4.0;
+            used.total_bps -= 4.0;
+        }
+    });
+    publish_into(&store).unwrap();
+    let mut charged = 0;
+    for event in decisions(&store) {
+        let path = StorePath::new(event.before_model_path.unwrap()).unwrap();
+        let artifacts = models::read_model(&store, &path).unwrap().artifacts;
+        let size: f64 = artifacts.head.metadata[head::POSITION_SIZE].parse().unwrap();
+        // Two bps more a side, on the coin and on its hedge.
+        let expected = 4.0 * size * artifacts.metrics.turnover_per_day;
+        let found = event.rule_values["recharged_bps_per_day"].unwrap();
+        assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+        charged += usize::from(found > 0.0);
+    }
+    assert!(charged >= 5);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Standard output carries results only, as text or, with `--json`, as one JSON document; progress,
 //! logs and errors for people go to standard error.
 
+pub mod champion;
 pub mod config;
 pub mod data;
 pub mod demo;
@@ -68,6 +69,8 @@ pub enum Command {
     Roster,
     /// Explain why a coin is trade_ok, is not, was skipped or failed
     Why(why::WhyArgs),
+    /// Show a coin's champion, its history, who it was when; or go back to the one before
+    Champion(champion::ChampionArgs),
     /// Check stored results against their manifests
     Verify(verify::VerifyArgs),
     /// Write a champion or the encoder in a form that other programs run: ONNX, LightGBM, JSON
@@ -97,6 +100,7 @@ fn epilogue() -> String {
          huracan roster                                      the ranked list\n  \
          huracan why BTCUSDT                                 every gate with its value and limit\n  \
          huracan export BTCUSDT --format onnx                its head for other programs\n  \
+         huracan champion BTCUSDT --at 14:05                 who was champion then, and why\n  \
          huracan verify all                                  are the stored files what was published?\n\n\
          Configuration: defaults < --config FILE < environment (HURACAN__ENGINE__TARGET_SYMBOLS=200) < flags\n\n{}",
         Exit::table()
@@ -170,6 +174,7 @@ pub fn run(cli: Cli, world: &World) -> Result<Output, Failure> {
         Command::Train(args) => train::run(args, global, world, &session()?),
         Command::Roster => roster::run(global, world),
         Command::Why(args) => why::run(args, global, world),
+        Command::Champion(args) => champion::run(args, global, world),
         Command::Verify(args) => verify::run(args, global, world, &session()?),
         Command::Export(args) => export::run(args, global, world),
         Command::Data(command) => data::run(command, global, world, &session()?),

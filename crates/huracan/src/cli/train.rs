@@ -141,6 +141,23 @@ pub struct Findings {
     pub champions_moved: usize,
     /// Champions that kept their place against a candidate of this run.
     pub champions_kept: usize,
+    /// What champions and candidates said together; `None` where none could be compared.
+    pub challenge: Option<ChallengeFigures>,
+}
+
+/// Candidates against champions over all coins, bps a day a coin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ChallengeFigures {
+    /// Coins compared.
+    pub coins: usize,
+    /// Days compared.
+    pub days: usize,
+    /// Mean paired gain of the candidates.
+    pub gain_bps: f64,
+    /// Its standard error.
+    pub error_bps: f64,
+    /// The smallest common gain that is found with a power of 80 %.
+    pub minimum_detectable_gain_bps: f64,
 }
 
 /// The variant that validation chose for the final fit.
@@ -353,6 +370,13 @@ fn said(findings: &Findings) -> String {
         "  champions: {} new, {} kept\n",
         findings.champions_moved, findings.champions_kept
     ));
+    if let Some(c) = &findings.challenge {
+        text.push_str(&format!(
+            "  candidates against champions: {:+.2} ± {:.2} bps a day over {} coins and {} days; a gain of {:.2} \
+             is found in 80 of 100 runs\n",
+            c.gain_bps, c.error_bps, c.coins, c.days, c.minimum_detectable_gain_bps
+        ));
+    }
     text
 }
 

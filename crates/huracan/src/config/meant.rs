@@ -11,12 +11,12 @@ use huracan_core::choose::champion::ChampionRule;
 use huracan_core::choose::trade_ok::TradeGates;
 use huracan_core::encoder::EncoderKind;
 use huracan_core::encoder::autoencoder::AutoencoderSpec;
-use huracan_core::heads::trees::TreesSpec;
-use huracan_train::engine::lanes::Lane;
 use huracan_core::gates::GateLimits;
+use huracan_core::heads::trees::TreesSpec;
 use huracan_core::labels::{LabelKind, LabelSpec};
 use huracan_core::trial::plan::WalkForward;
 use huracan_core::words::{Market, Seed, Timeframe};
+use huracan_train::engine::lanes::Lane;
 use serde_json::Value;
 
 /// Everything a run of the Engine may depend on, checked. Numbers lie within
@@ -197,7 +197,14 @@ fn assemble(w: Written, config_id: String, bar: Timeframe, cores: usize) -> Engi
             net_gain_pct_min: w.champion.net_gain_pct_min,
             drawdown_slack_pct: w.champion.drawdown_slack_pct,
             common_days_min: w.champion.common_days_min as usize,
+            sample_size_min: w.champion.sample_size_min as usize,
+            long_horizon_trades_min: w.trade_ok.long_horizon_trades_min as usize,
+            long_horizon_active_days_min: w.trade_ok.long_horizon_active_days_min as usize,
             false_discovery_rate: w.champion.fdr,
+            hold_days: w.champion.hold_days,
+            hold_rate_factor: w.champion.hold_fdr_factor,
+            flip_window_days: w.champion.flip_window_days,
+            flip_rate_factor: w.champion.flip_fdr_factor,
         },
         model_ttl_days: w.publish.model_ttl_days,
     }

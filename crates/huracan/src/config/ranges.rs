@@ -93,7 +93,12 @@ pub static RANGES: &[Range] = &[
     range("champion.net_gain_pct_min", 0.0, 1_000.0),
     range("champion.drawdown_slack_pct", 0.0, 100.0),
     range("champion.common_days_min", 2.0, 100_000.0),
+    range("champion.sample_size_min", 2.0, 1e9),
     range("champion.fdr", ABOVE_ZERO, 0.5),
+    range("champion.hold_days", 0.0, 3_650.0),
+    range("champion.hold_fdr_factor", ABOVE_ZERO, 1.0),
+    range("champion.flip_window_days", 0.0, 3_650.0),
+    range("champion.flip_fdr_factor", ABOVE_ZERO, 1.0),
     range("publish.model_ttl_days", 0.1, 3_650.0),
 ];
 

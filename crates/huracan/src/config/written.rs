@@ -268,8 +268,20 @@ groups! {
         drawdown_slack_pct: f64 = 1.0,
         /// Days on which both must have been judged.
         common_days_min: u64 = 60,
-        /// False discovery rate over the run's promotions.
+        /// Out-of-sample trades a candidate needs; for horizons of a day and longer the counts of
+        /// `trade_ok.long_horizon_*` suffice.
+        sample_size_min: u64 = 100,
+        /// False discovery rate over the run's promotions; the lower bound of a gain has the confidence
+        /// of one minus it.
         fdr: f64 = 0.10,
+        /// Days for which a champion that evidence or an operator has chosen is held …
+        hold_days: f64 = 7.0,
+        /// … during which `fdr` is multiplied with this.
+        hold_fdr_factor: f64 = 0.1,
+        /// Days over which a coin's choices are counted …
+        flip_window_days: f64 = 30.0,
+        /// … each of which multiplies `fdr` with this.
+        flip_fdr_factor: f64 = 0.5,
     }
 
     /// How long what is published stays fresh.

@@ -5,6 +5,7 @@
 //! below). Failures of the crates below become the shell's own in `failures`, each with its exit code.
 
 mod candles;
+mod champion;
 mod demo;
 mod export;
 mod failures;
@@ -16,6 +17,7 @@ mod verify;
 mod why;
 
 pub use candles::{data_check, data_import};
+pub use champion::{RollbackPlan, champion, champion_at, champion_history, roll_back, rollback_plan};
 pub use demo::demo;
 pub use export::export;
 pub use fetch::data_fetch;

@@ -7,7 +7,9 @@ use huracan_core::costs::{self, CostOptions, FeeSchedule};
 use huracan_core::encoder::autoencoder::AutoencoderSpec;
 use huracan_core::words::{Seed, UtcMs};
 use huracan_train::engine::lanes::Lane;
-use huracan_train::settings::{BookChoice, EncoderSettings, HeadSettings, Settings, TradingSettings, Universe};
+use huracan_train::settings::{
+    BookChoice, EncoderSettings, HeadSettings, Settings, TradingSettings, Universe,
+};
 
 /// The Engine's settings.
 pub(super) fn settings(
@@ -55,6 +57,7 @@ pub(super) fn settings(
             entry_cost_multiples: config.entry_k_grid.clone(),
             exit_bands: config.exit_band_grid.clone(),
             day_sigma_target_pct: config.day_sigma_target_pct,
+            zero_competes: true,
             book: match config.book {
                 Book::Auto => BookChoice::Auto,
                 Book::Outright => BookChoice::Outright,
@@ -67,6 +70,7 @@ pub(super) fn settings(
         placebos: config.placebos,
         placebo_run: placebo,
         model_ttl_days: config.model_ttl_days,
+        prior_trials: Vec::new(),
         seed: config.seed,
     }
 }

@@ -3,8 +3,8 @@
 use super::{Drawn, Session, now, settings};
 use crate::cli::symbols;
 use crate::cli::train::{
-    Counted, DeployedVariant, Findings, HorizonIc, MixtureLine, PlaceboShare, RunSummary, SharingLine,
-    TrainRequest,
+    ChallengeFigures, Counted, DeployedVariant, Findings, HorizonIc, MixtureLine, PlaceboShare, RunSummary,
+    SharingLine, TrainRequest,
 };
 use crate::config::{EngineConfig, Loaded, show};
 use crate::failure::Failure;
@@ -204,6 +204,13 @@ fn findings(finished: &Finished) -> Findings {
             .collect(),
         champions_moved: finished.published.as_ref().map_or(0, |p| p.champions_moved),
         champions_kept: finished.published.as_ref().map_or(0, |p| p.champions_kept),
+        challenge: finished.published.as_ref().and_then(|p| p.evidence).map(|run| ChallengeFigures {
+            coins: run.coins,
+            days: run.days,
+            gain_bps: run.pooled_gain_bps,
+            error_bps: run.pooled_error_bps,
+            minimum_detectable_gain_bps: run.detectable_gain_bps,
+        }),
     }
 }
 

@@ -11,7 +11,7 @@ use huracan_store::formats::manifest::{ARTIFACTS, InputFile};
 use huracan_store::formats::roster::Roster;
 use huracan_store::formats::run::{Run, RunSource, RunUniverse};
 use huracan_store::{
-    LocalStore, Store as _, StoreError, StorePath, models, runs, sha256_hex, verify as walk,
+    LocalStore, PutMode, Store as _, StoreError, StorePath, models, runs, sha256_hex, verify as walk,
 };
 use huracan_train::settings::Universe;
 use huracan_train::source::{CandleSource as _, Entry, FolderSource, SynthSource};
@@ -167,6 +167,11 @@ fn retrained(
     }
     let run = runs::read(store, &roster.run_id)?;
     let temporary = Temporary::new()?;
+    // How much was tried before is an input of the run.
+    let ledger = StorePath::new("champions/trials.jsonl")?;
+    if let Some(bytes) = bytes_of(store, &ledger)? {
+        LocalStore::create(&temporary.0)?.put(&ledger, &bytes, PutMode::Overwrite)?;
+    }
     train_again(&run, request, &temporary.0, session)?;
     let again = open(&temporary.0)?;
     let mut encoders = std::collections::BTreeSet::new();

@@ -3,11 +3,12 @@
 use crate::run::{huracan, huracan_in};
 use serde_json::json;
 
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 16] = [
     &["demo"],
     &["train"],
     &["roster"],
     &["why"],
+    &["champion"],
     &["verify"],
     &["export"],
     &["data"],

@@ -1,6 +1,7 @@
 //! The binary and the house, seen from outside. One integration binary; a module a subject.
 
 mod binary;
+mod champions;
 mod configuration;
 mod export;
 mod floors;

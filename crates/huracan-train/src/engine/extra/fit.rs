@@ -38,8 +38,7 @@ impl Book {
             let (_, coin, r) = index[n];
             &columns[coin as usize][r as usize * (p + 2)..][..p + 2]
         };
-        let halves: Vec<u8> =
-            survey.coins.iter().map(|coin| half(coin.symbol.underlying()) as u8).collect();
+        let halves: Vec<u8> = survey.coins.iter().map(|coin| half(coin.symbol.underlying()) as u8).collect();
         Ok(Book {
             rows: Mat::from_fn(p, index.len(), |j, n| row(n)[2 + j] as f32),
             times: index.iter().map(|(time, ..)| *time).collect(),
@@ -63,7 +62,11 @@ impl Book {
 enum Job {
     Autoencoders,
     /// Trees of both stages of a fold for one half of the underlyings.
-    Trees { fold: usize, half: usize, components: usize },
+    Trees {
+        fold: usize,
+        half: usize,
+        components: usize,
+    },
 }
 
 enum Fitted {
@@ -129,9 +132,8 @@ pub(super) fn models(
     )?;
     let mut fitted = fitted.into_iter();
     let mut gather = |components: usize| -> Vec<Option<Trees>> {
-        let pairs: Vec<[Option<[Ensemble; 2]>; 2]> = (0..plan.folds.len())
-            .map(|_| [fitted.next().flatten(), fitted.next().flatten()])
-            .collect();
+        let pairs: Vec<[Option<[Ensemble; 2]>; 2]> =
+            (0..plan.folds.len()).map(|_| [fitted.next().flatten(), fitted.next().flatten()]).collect();
         let stages = pairs.into_iter().flat_map(|pair| match pair {
             [Some([inner_0, full_0]), Some([inner_1, full_1])] => {
                 [[inner_0, inner_1], [full_0, full_1]].map(|halves| Some(Trees { halves, components }))
@@ -141,8 +143,7 @@ pub(super) fn models(
         stages.collect()
     };
     let trees = if layout.trees { gather(0) } else { Vec::new() };
-    let trees_coded =
-        if layout.trees_coded { gather(settings.heads.trees_components) } else { Vec::new() };
+    let trees_coded = if layout.trees_coded { gather(settings.heads.trees_components) } else { Vec::new() };
     Ok(Models { autoencoders, trees, trees_coded })
 }
 
@@ -192,7 +193,8 @@ fn trees_of(
 ) -> Option<[Ensemble; 2]> {
     let settings = engine.settings;
     let spec = settings.heads.trees.as_ref()?;
-    let spec = TreesSpec { seed: settings.seed.child("trees", 2 * fold as u64 + half as u64), ..spec.clone() };
+    let spec =
+        TreesSpec { seed: settings.seed.child("trees", 2 * fold as u64 + half as u64), ..spec.clone() };
     let days = |d: f64| (d * UtcMs::DAY as f64) as i64;
     let plan_fold = &plan.folds[fold];
     // The last labelled row of a stage is before its last segment's end, purge included.
@@ -233,4 +235,3 @@ fn binned(pool: &Pool, book: &Book, picks: &[usize], components: usize) -> Optio
     let rows = Binned::from_rows(&edges, inputs.as_ref())?;
     Some((edges, rows))
 }
-

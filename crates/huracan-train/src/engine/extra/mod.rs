@@ -391,8 +391,7 @@ impl Extra {
             return (vec![0.0; self.layout.width()], 0.0);
         };
         let unit = |d: f64| if d > 0.0 { 1.0 / d } else { 0.0 };
-        let weights: Vec<f64> =
-            head.iter().zip(&pool.deviation).map(|(w, d)| w * unit(*d)).collect();
+        let weights: Vec<f64> = head.iter().zip(&pool.deviation).map(|(w, d)| w * unit(*d)).collect();
         let at_mean = weights.iter().zip(&block.mean).map(|(w, m)| w * m).sum();
         (weights, at_mean)
     }
@@ -466,10 +465,13 @@ fn with_components(pool: &Pool, z: MatRef<'_, f64>, components: usize) -> Mat<f6
     }
     let k = components.min(pool.basis.rank);
     let unit = |d: f64| if d > 0.0 { 1.0 / d } else { 0.0 };
-    let loadings =
-        Mat::from_fn(z.ncols(), k, |i, j| pool.basis.vectors[(i, j)] * unit(pool.deviation[i]));
+    let loadings = Mat::from_fn(z.ncols(), k, |i, j| pool.basis.vectors[(i, j)] * unit(pool.deviation[i]));
     let codes = z * &loadings;
-    Mat::from_fn(z.nrows(), z.ncols() + k, |i, j| {
-        if j < z.ncols() { z[(i, j)] } else { codes[(i, j - z.ncols())] }
-    })
+    Mat::from_fn(
+        z.nrows(),
+        z.ncols() + k,
+        |i, j| {
+            if j < z.ncols() { z[(i, j)] } else { codes[(i, j - z.ncols())] }
+        },
+    )
 }

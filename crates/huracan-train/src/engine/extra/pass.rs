@@ -116,7 +116,10 @@ fn choose(
         .flat_map(|lane| {
             // One column needs no penalty beside the coin's slope.
             let tried: Vec<(bool, f64)> = if lane == Lane::Autoencoder {
-                [true, false].into_iter().flat_map(|a| settings.lambdas.iter().map(move |&l| (a, l))).collect()
+                [true, false]
+                    .into_iter()
+                    .flat_map(|a| settings.lambdas.iter().map(move |&l| (a, l)))
+                    .collect()
             } else {
                 vec![(true, 0.0)]
             };
@@ -176,8 +179,7 @@ impl Pass<'_> {
         let (engine, settings) = (self.engine, self.engine.settings);
         let series = coin.series(engine.scratch)?;
         let units = &self.statistics.units;
-        let prepared =
-            prepare(settings, self.market, self.plan, units, series, Some(known.scaler.clone()));
+        let prepared = prepare(settings, self.market, self.plan, units, series, Some(known.scaler.clone()));
         let grams = read_grams(engine, index, self.statistics.p, Targets::of(settings).count())?;
         let n = prepared.series.len();
         let z = own_rows(prepared.design.as_ref().get(.., ..prepared.p()), &known.own);
@@ -205,18 +207,30 @@ impl Pass<'_> {
                 };
                 let epoch = epoch(f, stage);
                 let codes_end = self.rows(&prepared, fold.train.clone()).end.max(
-                    self.plan.folds.get(f + 1).map_or(0, |next| self.rows(&prepared, next.validation.clone()).end),
+                    self.plan
+                        .folds
+                        .get(f + 1)
+                        .map_or(0, |next| self.rows(&prepared, next.validation.clone()).end),
                 );
                 if last.as_ref().is_none_or(|(made, codes)| *made != epoch || codes.nrows() < rows.end) {
                     let encoded = self.extra.models.autoencoders.get(epoch);
                     let span = z.as_ref().subrows(0, codes_end.min(n));
-                    last = Some((epoch, encoded.map_or_else(|| Mat::zeros(span.nrows(), 0), |e| e.encode_rows(span))));
+                    last = Some((
+                        epoch,
+                        encoded.map_or_else(|| Mat::zeros(span.nrows(), 0), |e| e.encode_rows(span)),
+                    ));
                 }
                 let end = match stage {
                     Stage::Inner => self.rows(&prepared, fold.validation.clone()).end.max(rows.end),
                     Stage::Full => rows.end,
                 };
-                let codes = self.columns(last.as_ref().map(|(_, c)| c.as_ref()), z.as_ref().subrows(0, end), pool, half, stage.at(f));
+                let codes = self.columns(
+                    last.as_ref().map(|(_, c)| c.as_ref()),
+                    z.as_ref().subrows(0, end),
+                    pool,
+                    half,
+                    stage.at(f),
+                );
                 let block = self.block(&prepared, known, &codes, &training, rows);
                 if stage == Stage::Inner {
                     let judged = own(fold.validation.clone(), needed / 4.0).map(|judged| {

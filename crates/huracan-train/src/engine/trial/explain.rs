@@ -19,9 +19,7 @@ use crate::pool::{Fenced, run_ordered};
 use crate::scratch::ScratchError;
 use faer::{Mat, MatRef};
 use huracan_core::bank::{Delta, block_permutation, permutation_delta};
-use huracan_core::drift::{
-    DriftReport, FeatureReference, Reference, coverage, past_psis, report,
-};
+use huracan_core::drift::{DriftReport, FeatureReference, Reference, coverage, past_psis, report};
 use huracan_core::encoder::Encoder;
 use huracan_core::regime::Regime;
 use huracan_core::trial::plan::Plan;
@@ -84,8 +82,7 @@ pub fn explain(
     };
     let coins = &verdicts.coins;
     let encoder = yardstick(pools, extra, plan, verdicts);
-    let sample: Vec<usize> =
-        (0..coins.len()).step_by(coins.len().div_ceil(LIMIT_COINS).max(1)).collect();
+    let sample: Vec<usize> = (0..coins.len()).step_by(coins.len().div_ceil(LIMIT_COINS).max(1)).collect();
     let mut limits: Vec<Vec<f64>> = vec![Vec::new(); names.len()];
     let mut disk: Option<ScratchError> = None;
     engine.observer.stage_started("explain", sample.len() + coins.len());
@@ -260,8 +257,7 @@ impl Pass<'_> {
             let Some((model, sides)) = self.one_side(prepared, from, to) else { continue };
             let scene = Scene {
                 lane: coin.lanes[f].at(),
-                policy: self.policies(prepared.series.symbol.market())
-                    [verdicts.deployed[f].policy.index],
+                policy: self.policies(prepared.series.symbol.market())[verdicts.deployed[f].policy.index],
                 size: position_size(settings, &model),
                 sides: &sides,
                 from,
@@ -305,8 +301,7 @@ impl Pass<'_> {
     ) -> Option<Vec<f64>> {
         let head = &heads.heads[scene.lane];
         let weight = head.row.0[feature];
-        let column: Vec<f64> =
-            (scene.from..scene.to).map(|i| prepared.design[(i, feature)]).collect();
+        let column: Vec<f64> = (scene.from..scene.to).map(|i| prepared.design[(i, feature)]).collect();
         let mut out = scores.to_vec();
         if weight != 0.0 {
             out.iter_mut().enumerate().for_each(|(i, s)| *s += weight * (column[order[i]] - column[i]));
@@ -316,9 +311,8 @@ impl Pass<'_> {
         }
         let p = prepared.p();
         let rows = prepared.design.as_ref().subrows(scene.from, scene.to - scene.from);
-        let moved = Mat::from_fn(rows.nrows(), p, |i, j| {
-            if j == feature { column[order[i]] } else { rows[(i, j)] }
-        });
+        let moved =
+            Mat::from_fn(rows.nrows(), p, |i, j| if j == feature { column[order[i]] } else { rows[(i, j)] });
         let codes = |design: MatRef<'_, f64>| {
             self.extra.codes_of_design(self.pools, known.statistics, prepared, at, design)
         };

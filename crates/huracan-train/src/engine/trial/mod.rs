@@ -7,7 +7,9 @@
 pub mod explain;
 
 use crate::engine::extra::{Blocks, Extra};
-use crate::engine::lanes::{self, Lane, LaneFold, PLACEBO, Slopes, own_correlation_basis, prior_name, unpooled_head};
+use crate::engine::lanes::{
+    self, Lane, LaneFold, PLACEBO, Slopes, own_correlation_basis, prior_name, unpooled_head,
+};
 use crate::engine::pools::{Codes, Pool, Pools, Variant};
 use crate::engine::prepare::{Prepared, Signs, prepare};
 use crate::engine::statistics::{
@@ -25,8 +27,8 @@ use huracan_core::costs::{self, CostModel};
 use huracan_core::encoder::Eigenbasis;
 use huracan_core::gram::Moments;
 use huracan_core::heads::own::deviations;
-use huracan_core::regime::{self, Regime, RegimeRules};
 use huracan_core::labels::LabelKind;
+use huracan_core::regime::{self, Regime, RegimeRules};
 use huracan_core::trial::metrics::{ScoreQuality, score_quality};
 use huracan_core::trial::plan::{Fold, Plan};
 use huracan_core::trial::simulate::{FullLedger, Policy, Totals, simulate};
@@ -488,7 +490,8 @@ impl Pass<'_> {
                 heads[l].tau = found[j].tau;
             }
         }
-        for (lane, chosen) in [Lane::Unpooled, Lane::UnpooledCodes].into_iter().zip(&self.slopes.unpooled[f]) {
+        for (lane, chosen) in [Lane::Unpooled, Lane::UnpooledCodes].into_iter().zip(&self.slopes.unpooled[f])
+        {
             if lane.is_tried(settings)
                 && let Some(head) = unpooled_head(pool, &own.targets(&[0]), chosen.variant)
             {
@@ -501,8 +504,7 @@ impl Pass<'_> {
             let from = lanes.len() * p + n * self.extra.head_len();
             let prior = &priors[from..from + self.extra.head_len()];
             let l = lane.at();
-            let found =
-                self.extra.own_moments(self.pools, (f, stage), lane, &own, &known.blocks);
+            let found = self.extra.own_moments(self.pools, (f, stage), lane, &own, &known.blocks);
             let Some((moments, columns)) = found else { continue };
             let slope = slope_of(l);
             let followed = Mat::from_fn(columns.len(), 1, |i, _| slope * prior[columns[i]]);
