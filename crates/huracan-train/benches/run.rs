@@ -66,6 +66,7 @@ fn settings(spec: &synth::MarketSpec) -> Settings {
         champion: Default::default(),
         placebos: 16,
         placebo_run: None,
+        canaries: Default::default(),
         model_ttl_days: 7.0,
         seed: Seed(1),
     }

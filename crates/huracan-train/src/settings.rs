@@ -1,5 +1,6 @@
 //! What a run is told: every number already checked, no default hidden at a call site.
 
+use crate::canary::CanarySettings;
 use huracan_core::choose::champion::ChampionRule;
 use huracan_core::choose::trade_ok::TradeGates;
 use huracan_core::costs::{CostOptions, FeeSchedule};
@@ -108,6 +109,8 @@ pub struct Settings {
     pub placebos: usize,
     /// Run on sign-flipped labels and returns instead of the real ones; publishes no champion.
     pub placebo_run: Option<Seed>,
+    /// Coins of known truth that every run is held against.
+    pub canaries: CanarySettings,
     /// Days after which roster and models expire.
     pub model_ttl_days: f64,
     /// Origin of every random draw.

@@ -43,6 +43,7 @@ pub(crate) fn settings() -> Settings {
         champion: Default::default(),
         placebos: 2,
         placebo_run: None,
+        canaries: Default::default(),
         model_ttl_days: 7.0,
         seed: Seed(1),
     }

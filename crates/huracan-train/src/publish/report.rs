@@ -29,6 +29,8 @@ pub struct RunFacts {
     pub finished_at: UtcMs,
     /// Where the time went.
     pub timings: Vec<StageTiming>,
+    /// What the canaries said, where they ran, and whether they passed.
+    pub canaries: Option<(String, bool)>,
 }
 
 /// Components of the encoder whose loadings are shown, and loadings shown of each.
@@ -56,7 +58,7 @@ pub fn report_data(
             coins: total,
             skipped: roster.skipped.len(),
             facts: header_facts(settings, outcome, encoder, facts),
-            canaries: None,
+            canaries: facts.canaries.clone(),
         },
         roster: rows(outcome, roster),
         skip_reasons: skip_reasons(roster),

@@ -14,6 +14,7 @@ use huracan_core::gates::GateLimits;
 use huracan_core::labels::{LabelKind, LabelSpec};
 use huracan_core::trial::plan::WalkForward;
 use huracan_core::words::{Market, Seed, Timeframe};
+use huracan_train::canary::CanarySettings;
 use serde_json::Value;
 
 /// Everything a run of the Engine may depend on, checked. Numbers lie within
@@ -68,6 +69,8 @@ pub struct EngineConfig {
     pub trade_gates: TradeGates,
     /// Sign-flip placebos the whole universe must beat.
     pub placebos: usize,
+    /// Coins of known truth.
+    pub canaries: CanarySettings,
     /// The champion rule.
     pub champion: ChampionRule,
     /// Days after which roster and models expire.
@@ -169,6 +172,11 @@ fn assemble(w: Written, config_id: String, bar: Timeframe, cores: usize) -> Engi
             oos_days_min: w.trade_ok.oos_days_min,
         },
         placebos: w.trade_ok.placebos as usize,
+        canaries: CanarySettings {
+            enabled: w.canaries.enabled,
+            required: w.canaries.required,
+            label_correlation: w.canaries.label_correlation,
+        },
         champion: ChampionRule {
             sharpe_gain_min: w.champion.sharpe_gain_min,
             net_gain_pct_min: w.champion.net_gain_pct_min,

@@ -56,6 +56,7 @@ pub(super) fn settings(
         champion: config.champion,
         placebos: config.placebos,
         placebo_run: placebo,
+        canaries: config.canaries,
         model_ttl_days: config.model_ttl_days,
         seed: config.seed,
     }
