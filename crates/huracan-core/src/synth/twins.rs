@@ -131,15 +131,18 @@ fn retell(series: &Series, signs: &TwinSigns, drift: impl Fn(usize) -> f64) -> S
             continue;
         }
         let mirrored = sign[i] < 0.0;
-        let push = drift(i).exp();
-        let tell = |price: f64| {
+        // A drift is not there at the open, half there in between: as a gap between bars it would look
+        // like a spread.
+        let drift = drift(i);
+        let tell = |price: f64, share: f64| {
             let ratio = if mirrored { real / price } else { price / real };
-            told * ratio * push
+            told * ratio * (share * drift).exp()
         };
         let (high, low) = if mirrored { (bar.low, bar.high) } else { (bar.high, bar.low) };
-        let close = tell(bar.close);
-        (twin.open[i], twin.high[i], twin.low[i]) = (tell(bar.open), tell(high), tell(low));
-        twin.close[i] = close;
+        let (open, close) = (tell(bar.open, 0.0), tell(bar.close, 1.0));
+        (twin.open[i], twin.close[i]) = (open, close);
+        twin.high[i] = tell(high, 0.5).max(open).max(close);
+        twin.low[i] = tell(low, 0.5).min(open).min(close);
         // The money traded stays the coin's own, so the number of coins follows the price.
         let per_coin = bar.close / close;
         twin.volume[i] = bar.volume * per_coin;

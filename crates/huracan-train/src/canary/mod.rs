@@ -52,7 +52,7 @@ pub const PLANTED: usize = 10;
 /// Planted coins that must be found.
 pub const FOUND_MIN: usize = 7;
 /// A planted coin is found when its daily net after costs is above zero at this one-sided HAC p.
-pub const FOUND_P_MAX: f64 = 0.05;
+pub const FOUND_P_MAX: f64 = 0.10;
 /// Label horizons that the folds must test together.
 pub const LABELS_MIN: f64 = 120.0;
 /// What the planted edge must be worth, one sigma of it over the horizon, in round trips of costs.

@@ -8,6 +8,7 @@ pub mod data;
 pub mod demo;
 pub mod doctor;
 pub mod features;
+pub mod lookahead;
 pub mod roster;
 pub mod settings;
 pub mod symbols;
@@ -74,6 +75,8 @@ pub enum Command {
     Data(data::DataCommand),
     /// List every feature with its lookback
     Features,
+    /// Look whether any feature, label or cost knows the future
+    Lookahead(lookahead::LookaheadArgs),
     /// Check a configuration, show the effective one, print its JSON Schema
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -93,7 +96,8 @@ fn epilogue() -> String {
          huracan train --candles ./candles --symbols top:20  only the 20 most liquid coins\n  \
          huracan roster                                      the ranked list\n  \
          huracan why BTCUSDT                                 every gate with its value and limit\n  \
-         huracan verify all                                  are the stored files what was published?\n\n\
+         huracan verify all                                  are the stored files what was published?\n  \
+         huracan lookahead --candles ./candles               does any feature know the future?\n\n\
          Configuration: defaults < --config FILE < environment (HURACAN__ENGINE__TARGET_SYMBOLS=200) < flags\n\n{}",
         Exit::table()
     )
@@ -169,6 +173,7 @@ pub fn run(cli: Cli, world: &World) -> Result<Output, Failure> {
         Command::Verify(args) => verify::run(args, global, world, &session()?),
         Command::Data(command) => data::run(command, global, world, &session()?),
         Command::Features => Ok(features::run(world)),
+        Command::Lookahead(args) => lookahead::run(args, global, world, &session()?),
         Command::Config(command) => config::run(command, global, world),
         Command::Doctor(args) => doctor::run(args, global, world),
         Command::ExitCodes => Ok(exit_codes()),

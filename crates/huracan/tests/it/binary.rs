@@ -3,7 +3,7 @@
 use crate::run::{huracan, huracan_in};
 use serde_json::json;
 
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 15] = [
     &["demo"],
     &["train"],
     &["roster"],
@@ -14,6 +14,7 @@ const COMMANDS: [&[&str]; 14] = [
     &["data", "import"],
     &["data", "fetch"],
     &["features"],
+    &["lookahead"],
     &["config", "schema"],
     &["config", "check"],
     &["config", "show"],
