@@ -60,13 +60,13 @@ fn settings() -> Settings {
 }
 
 /// Some entries of a source.
-struct Some_ {
+struct Part {
     inner: Box<dyn CandleSource>,
     entries: Vec<Entry>,
     kept: Vec<usize>,
 }
 
-impl CandleSource for Some_ {
+impl CandleSource for Part {
     fn entries(&self) -> &[Entry] {
         &self.entries
     }
@@ -123,7 +123,7 @@ fn market(name: &str, days: usize) -> Box<dyn CandleSource> {
     let kept: Vec<usize> =
         (0..inner.entries().len()).filter(|&i| i % step == 0 || leads(&inner.entries()[i])).collect();
     let entries = kept.iter().map(|&i| inner.entries()[i].clone()).collect();
-    Box::new(Some_ { inner: Box::new(inner), entries, kept })
+    Box::new(Part { inner: Box::new(inner), entries, kept })
 }
 
 fn main() {

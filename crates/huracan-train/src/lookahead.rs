@@ -9,7 +9,8 @@
 
 use crate::settings::Settings;
 use huracan_core::costs;
-use huracan_core::features::{self, ContextError, ContextSums, FEATURES, LiveFeatures, MarketContext};
+use huracan_core::features::row::CROSS_WARM;
+use huracan_core::features::{self, ContextError, ContextSums, FEATURES, LiveFeatures, MarketContext, Needs};
 use huracan_core::labels::{self, Grid, MarketSums};
 use huracan_core::series::{Bar, Series};
 use huracan_core::words::{Seed, Symbol, Timeframe, UtcMs};
@@ -290,6 +291,16 @@ fn stream(
     let context = context(market)?;
     let names = FeatureProbe { columns: columns.to_vec() }.columns();
     names.iter().for_each(|column| tally.know(column));
+    let longest = FEATURES.iter().map(|def| def.lookback as i64).max().unwrap_or(0);
+    let others_warm = |needs: Needs| {
+        let leader = |name: &str| market.iter().find(|s| s.symbol.underlying() == name).map(|s| s.start.0);
+        let start = match needs {
+            Needs::Bitcoin => leader("BTC"),
+            Needs::Ether => leader("ETH"),
+            _ => Some(span(market).0.0),
+        };
+        start.map_or(i64::MAX, |start| start + longest * context.timeframe().ms())
+    };
     for &coin in judged {
         let series = &market[coin];
         let batch = features::matrix(series, &context, columns);
@@ -300,12 +311,23 @@ fn stream(
             let pushed = live.push(time, &series.bar(i), &context.row_at(time));
             let streamed = pushed.map_or_else(|_| vec![f64::NAN; columns.len()], <[f64]>::to_vec);
             for (j, (&index, name)) in columns.iter().zip(&names).enumerate() {
+                let def = &FEATURES[index];
                 let value = batch.column(j)[i];
                 tally.compare(name, Check::Streamed, series, [(i, streamed[j], value)]);
-                let due = i + 1 >= FEATURES[index].lookback && row.defined & FEATURES[index].needs.bit() != 0;
-                // Too early: a value where there should be none. Too late: none where one is due.
-                let expected = if due && value.is_nan() { f64::INFINITY } else { value };
-                let expected = if due { expected } else { f64::NAN };
+                // Too early: a value where there should be none. Too late: none where one is due; what a
+                // feature needs of others must be warm, too.
+                let allowed = i + 1 >= def.lookback && row.defined & def.needs.bit() != 0;
+                let warm = match def.needs {
+                    Needs::Ohlcv | Needs::Trades | Needs::Taker => true,
+                    Needs::CrossSection => i + 1 >= CROSS_WARM && time.0 >= others_warm(def.needs),
+                    Needs::Market | Needs::Bitcoin | Needs::Ether => time.0 >= others_warm(def.needs),
+                };
+                let late = allowed && warm && value.is_nan();
+                let expected = match allowed {
+                    true if late => f64::INFINITY,
+                    true => value,
+                    false => f64::NAN,
+                };
                 tally.compare(name, Check::WarmUp, series, [(i, value, expected)]);
             }
         }

@@ -165,10 +165,15 @@ fn starts_in_time(plan: &Plan, settings: &Settings, start: UtcMs) -> bool {
     start.0 + (settings.fold_train_days_min * UtcMs::DAY as f64) as i64 <= first.0
 }
 
-/// The planted edge over the label's horizon, one sigma of it, in round trips of the coin's costs.
+/// Bars over which the planted edge is sized.
+const EDGE_BARS: f64 = 24.0;
+
+/// The planted edge over the label's horizon, one sigma of it, in round trips of the coin's costs. Its
+/// drift lasts about [`EDGE_BARS`]; a shorter label earns its part of it.
 fn edge_in_round_trips(settings: &Settings, coin: &Coin) -> f64 {
-    let horizon_days = settings.label.horizon_bars as f64 / settings.timeframe.bars_per_day();
-    let sigma_bps = coin.costs.calibration.sigma_day_bps * horizon_days.sqrt();
+    let days = EDGE_BARS / settings.timeframe.bars_per_day();
+    let part = (settings.label.horizon_bars as f64 / EDGE_BARS).min(1.0);
+    let sigma_bps = coin.costs.calibration.sigma_day_bps * days.sqrt() * part;
     let hold_ms = settings.label.horizon_bars as i64 * settings.timeframe.ms();
     let order = settings.costs.reference_order_usd;
     let trip = coin.costs.round_trip_bps(order, 1.0, hold_ms, settings.trading.funding_bps_per_8h);
