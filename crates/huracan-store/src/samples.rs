@@ -538,6 +538,7 @@ pub fn run() -> Run {
             passed: true,
             detail: "not trade_ok".into(),
         }],
+        canary_summary: None,
     }
 }
 

@@ -5,7 +5,9 @@
 //! that trades, and any formula that does not need more than one coin or a thread (that is
 //! `huracan-core`).
 
+pub mod canary;
 pub mod engine;
+pub mod lookahead;
 pub mod pipeline;
 pub mod pool;
 pub mod publish;

@@ -1,5 +1,6 @@
 //! What a run is told: every number already checked, no default hidden at a call site.
 
+use crate::canary::CanarySettings;
 use crate::engine::lanes::Lane;
 use huracan_core::choose::champion::ChampionRule;
 use huracan_core::choose::trade_ok::TradeGates;
@@ -141,6 +142,8 @@ pub struct Settings {
     pub placebos: usize,
     /// Run on sign-flipped labels and returns instead of the real ones; publishes no champion.
     pub placebo_run: Option<Seed>,
+    /// Coins of known truth that every run is held against.
+    pub canaries: CanarySettings,
     /// Days after which roster and models expire.
     pub model_ttl_days: f64,
     /// What earlier runs on the same store have tried, from its ledger; not part of the configuration.
@@ -214,6 +217,7 @@ impl Settings {
             champion: ChampionRule::default(),
             placebos: 16,
             placebo_run: None,
+            canaries: CanarySettings::default(),
             model_ttl_days: 7.0,
             prior_trials: Vec::new(),
             seed: Seed(1),

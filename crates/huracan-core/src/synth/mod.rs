@@ -52,7 +52,7 @@ mod twins;
 
 pub use dirt::Defect;
 pub use factors::Factors;
-pub use twins::{noise_twin, planted_twin};
+pub use twins::{TwinSigns, noise_twin, planted_drifts, planted_twin, twin_returns};
 
 use crate::series::Bars;
 use crate::words::{Market, Seed, Symbol, Timeframe, UtcMs};

@@ -402,41 +402,86 @@ fn series(spec: &MarketSpec, coin: &Coin) -> Series {
 }
 
 /// Correlation of 72-bar momentum with the outright 24-bar return entered one bar late.
-fn momentum_correlation(series: &Series) -> f64 {
-    let close = &series.close;
-    let back = |t: usize| (close[t] / close[t - 72]).ln();
-    let rows = (400..series.len() - 26).map(|t| (back(t), (close[t + 25] / close[t + 1]).ln()));
-    correlation(&rows.filter(|(x, y)| x.is_finite() && y.is_finite()).collect::<Vec<_>>())
+/// Correlation of the 72-bar momentum with the 24-bar return entered one bar late, both relative to
+/// the market of the returns' grid.
+fn momentum_correlation(returns: &[f64], market: &[f64]) -> f64 {
+    let mut path = vec![0.0];
+    for (r, m) in returns.iter().zip(market) {
+        let relative = if r.is_nan() { 0.0 } else { r - m };
+        path.push(path[path.len() - 1] + relative);
+    }
+    let rows = (400..path.len() - 25).map(|t| (path[t] - path[t - 72], path[t + 25] - path[t + 1]));
+    correlation(&rows.collect::<Vec<_>>())
+}
+
+fn mean_over(paths: &[Vec<f64>]) -> Vec<f64> {
+    let at = |t: usize| paths.iter().map(move |p| p[t]).filter(|r| !r.is_nan());
+    (0..paths[0].len()).map(|t| at(t).sum::<f64>() / at(t).count().max(1) as f64).collect()
 }
 
 #[test]
 fn a_noise_twin_loses_the_edge_and_a_planted_twin_has_one() {
     let spec = MarketSpec { coins: 30, days: 240, planted_shared: 24, planted_private: 0, ..spec() };
-    let mut means = [0.0; 3];
-    let mut count = 0.0;
-    for coin in coins(&spec).filter(|coin| coin.truth.kind.is_planted()) {
-        let real = series(&spec, &coin);
-        let noise = noise_twin(&real, Seed(count as u64));
-        let planted = planted_twin(&real, Seed(count as u64));
-        for (mean, series) in means.iter_mut().zip([&real, &noise, &planted]) {
-            *mean += momentum_correlation(series);
-        }
-        count += 1.0;
-        for i in 0..real.len() {
-            let size = |s: &Series| (s.high[i] / s.low[i]).ln();
-            let (a, b) = (size(&real), size(&noise));
-            assert!(a.is_nan() == b.is_nan() && (a.is_nan() || (a - b).abs() < 1e-9));
-            let bar = noise.bar(i);
-            let within = |x: f64| bar.low <= x && x <= bar.high;
-            assert!(!bar.is_present() || (within(bar.open) && within(bar.close)));
-            assert!(!bar.is_present() || (0.0..=bar.volume).contains(&bar.taker_buy_base));
-        }
-        let again = noise_twin(&real, Seed((count - 1.0) as u64));
-        assert!(again.close.iter().zip(&noise.close).all(|(a, b)| a.to_bits() == b.to_bits()));
+    let real: Vec<Series> =
+        coins(&spec).filter(|coin| coin.truth.kind.is_planted()).map(|coin| series(&spec, &coin)).collect();
+    let len = spec.bars();
+    let no_signs = |s: &Series| {
+        let step = |i: usize| (s.close[i] / s.close[i.max(1) - 1]).ln();
+        (0..len).map(step).collect::<Vec<f64>>()
+    };
+    let signs = TwinSigns::new(Seed(3), 0, spec.timeframe);
+    let paths: Vec<Vec<f64>> = real.iter().map(|s| twin_returns(s, &signs, spec.start, len)).collect();
+    let market = mean_over(&paths);
+    let drifts = planted_drifts(&paths[..10], &market, 0.25);
+    for t in 0..len {
+        let sum: f64 = drifts.iter().map(|d| d[t]).sum();
+        assert!(sum.abs() < 1e-12, "the drifts add up to {sum} at bar {t}");
     }
-    let [real, noise, planted] = means.map(|sum| sum / count);
-    eprintln!("momentum correlation: real {real:.3}, noise twin {noise:.3}, planted {planted:.3}");
-    assert!(real > 0.08, "{real}");
-    assert!(noise.abs() < 0.08, "{noise}");
+    let told: Vec<Series> = real
+        .iter()
+        .enumerate()
+        .map(|(k, s)| match drifts.get(k) {
+            Some(drift) => planted_twin(s, &signs, spec.start, drift),
+            None => noise_twin(s, &signs),
+        })
+        .collect();
+    let told_paths: Vec<Vec<f64>> = told.iter().map(no_signs).collect();
+    let real_paths: Vec<Vec<f64>> = real.iter().map(no_signs).collect();
+    let mean = |paths: &[Vec<f64>], market: &[f64]| {
+        paths.iter().map(|p| momentum_correlation(p, market)).sum::<f64>() / paths.len() as f64
+    };
+    let before = mean(&real_paths, &mean_over(&real_paths));
+    let told_market = mean_over(&told_paths);
+    let (planted, noise) = (mean(&told_paths[..10], &told_market), mean(&told_paths[10..], &told_market));
+    eprintln!("momentum correlation: real {before:.3}, planted {planted:.3}, noise {noise:.3}");
+    assert!(before > 0.08, "{before}");
+    assert!(noise.abs() < 0.06, "{noise}");
     assert!((0.17..0.33).contains(&planted), "{planted}");
+}
+
+#[test]
+fn a_twin_keeps_every_size_and_the_past_of_its_signs() {
+    let none = MarketSpec { planted_shared: 0, planted_private: 0, stablecoins: 0, dirty: 0, ..spec() };
+    let spec = MarketSpec { coins: 4, days: 40, late_listings: 0, thin: 0, ..none };
+    let real = series(&spec, &coins(&spec).nth(2).unwrap());
+    let signs = TwinSigns::new(Seed(5), 1, spec.timeframe);
+    let noise = noise_twin(&real, &signs);
+    let mut turned = 0;
+    for i in 0..real.len() {
+        let size = |s: &Series| (s.high[i] / s.low[i]).ln();
+        let (a, b) = (size(&real), size(&noise));
+        assert!(a.is_nan() == b.is_nan() && (a.is_nan() || (a - b).abs() < 1e-9));
+        let bar = noise.bar(i);
+        let within = |x: f64| bar.low <= x && x <= bar.high;
+        assert!(!bar.is_present() || (within(bar.open) && within(bar.close)));
+        assert!(!bar.is_present() || (0.0..=bar.volume).contains(&bar.taker_buy_base));
+        assert!(!bar.is_present() || bar.quote_volume == real.quote_volume[i]);
+        turned += usize::from((bar.close > bar.open) != (real.close[i] > real.open[i]));
+    }
+    assert!((0.4..0.6).contains(&(turned as f64 / real.len() as f64)), "{turned} bars were turned");
+    // The signs belong to moments, not to positions in a series.
+    let later = UtcMs(spec.start.0 + 100 * spec.timeframe.ms());
+    assert_eq!(signs.over(spec.start, 300)[100..], signs.over(later, 200));
+    let other = TwinSigns::new(Seed(5), 2, spec.timeframe);
+    assert_ne!(other.over(spec.start, 300), signs.over(spec.start, 300));
 }

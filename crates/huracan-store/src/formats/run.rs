@@ -31,6 +31,9 @@ pub struct Run {
     pub peak_memory_bytes: Option<u64>,
     /// What the planted and the noise coins said.
     pub canaries: Vec<Canary>,
+    /// What that came to; absent in older files and where the run asked none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary_summary: Option<CanarySummary>,
 }
 
 /// What went into a run.
@@ -122,6 +125,23 @@ pub struct StageTiming {
     pub p50_s: Option<f64>,
     /// 95th percentile of its jobs; `null` without jobs.
     pub p95_s: Option<f64>,
+}
+
+/// What the canaries of a run came to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CanarySummary {
+    /// Noise coins.
+    pub noise: u64,
+    /// Noise coins that are `trade_ok`: must be none.
+    pub noise_trade_ok: u64,
+    /// Planted coins.
+    pub planted: u64,
+    /// Planted coins that were found.
+    pub planted_found: u64,
+    /// Whether the run may publish coins as `trade_ok`.
+    pub passed: bool,
+    /// Why they did not run; `null` when they did.
+    pub not_run: Option<String>,
 }
 
 /// A coin whose truth is known.
@@ -255,6 +275,17 @@ impl Document for Run {
             check::sha256(&format!("inputs.data_fingerprints.{name}"), hash)?;
         }
         check::encoder_id("encoder_id", self.encoder_id.as_deref())?;
+        if let Some(canaries) = &self.canary_summary {
+            check::that(canaries.noise_trade_ok <= canaries.noise, || {
+                format!("{} of {} noise canaries are trade_ok", canaries.noise_trade_ok, canaries.noise)
+            })?;
+            check::that(canaries.planted_found <= canaries.planted, || {
+                format!("{} of {} planted canaries were found", canaries.planted_found, canaries.planted)
+            })?;
+            check::that(!(canaries.passed && canaries.not_run.is_some()), || {
+                "canaries passed and did not run, expected one of the two".to_owned()
+            })?;
+        }
         let running = self.exit_status == ExitStatus::Running;
         check::that(running == self.finished_at.is_none(), || {
             "exit_status and finished_at contradict each other, expected an end exactly when it is not running".to_owned()

@@ -5,11 +5,15 @@
 //! the same candles, configuration, program and coins are the same run, and a run that is complete
 //! and still verifies is not repeated.
 
+mod canaries;
 mod meter;
 mod recorder;
+#[cfg(test)]
+mod tests;
 
 pub use recorder::Clock;
 
+use crate::canary::{self, Canaries};
 use crate::engine::{self, Engine, EngineError, Observer, Outcome};
 use crate::pool::{Fenced, Interrupted, run_ordered};
 use crate::publish::{self, Publication, PublishError, Published, RunFacts, Stamp};
@@ -78,10 +82,26 @@ pub struct Finished {
     pub run_id: String,
     /// What it found out.
     pub outcome: Outcome,
-    /// What it published; `None` for a placebo run.
+    /// What its canaries said; `None` for a placebo run.
+    pub canaries: Option<Canaries>,
+    /// Whether coins may be `trade_ok` only where canaries passed.
+    pub canaries_required: bool,
+    /// What it published; `None` for a placebo run, and where the canaries forbade it.
     pub published: Option<Published>,
-    /// Where its report is, relative to the store; `None` for a placebo run.
+    /// Where its report is, relative to the store; `None` where nothing was published.
     pub report: Option<StorePath>,
+}
+
+impl Finished {
+    /// Whether its canaries forbade the publication.
+    pub fn blocked(&self) -> bool {
+        self.canaries.as_ref().is_some_and(Canaries::blocked)
+    }
+
+    /// What a reader must know when canaries did not pass: what was found, what follows, what to do.
+    pub fn canary_note(&self) -> Option<String> {
+        self.canaries.as_ref().and_then(|canaries| canaries::note(canaries, self.canaries_required))
+    }
 }
 
 /// Why a run ended badly.
@@ -151,6 +171,9 @@ pub fn run(job: &Job<'_>, source: &dyn CandleSource) -> Result<Ending, RunError>
     let recorder = Recorder::new(job.observer, job.store, job.clock);
     let ended = claimed(job, source, &recorder);
     match &ended {
+        Ok(Ending::Ran(finished)) if finished.blocked() => {
+            recorder.last_words("failed", finished.canaries.as_ref().map(Canaries::sentence));
+        }
         Ok(_) => recorder.last_words("complete", None),
         Err(error) => recorder.last_words("failed", Some(error.to_string())),
     }
@@ -182,20 +205,33 @@ fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) ->
         scratch: &scratch,
         observer: recorder,
     };
-    let outcome = engine::run(&engine, source)?;
+    let mut outcome = engine::run(&engine, source)?;
+    let canaries = match settings.placebo_run {
+        Some(_) => None,
+        None => Some(canary::run(&engine, &outcome.survey, &job.scratch_dir.join("canaries"))?),
+    };
     drop(scratch);
+    if let Some(canaries) = &canaries {
+        canaries::gate(&mut outcome.verdicts, canaries, &settings.canaries);
+        canaries::note(canaries, settings.canaries.required).iter().for_each(|text| recorder.note(text));
+    }
     let stamp = Stamp {
         run_id: run_id(outcome.survey.until, &inputs.bytes),
         config_id: job.config_id.clone(),
         code_version: job.code_version.clone(),
     };
-    let record = |status| record(job, recorder, &settings, &inputs, &stamp, &outcome, status);
+    let record = |status| Run {
+        canaries: canaries.as_ref().map(canaries::lines).unwrap_or_default(),
+        canary_summary: canaries.as_ref().map(canaries::summary),
+        ..record(job, recorder, &settings, &inputs, &stamp, &outcome, status)
+    };
     runs::write(job.store, &record(Status::Running))?;
     if settings.placebo_run.is_none() {
         // Tried is tried, whatever becomes of the publication.
         trials::append(job.store, &tried(&stamp, &outcome))?;
     }
-    let published = if settings.placebo_run.is_some() {
+    let blocked = canaries.as_ref().is_some_and(Canaries::blocked);
+    let published = if settings.placebo_run.is_some() || blocked {
         Ok(None)
     } else {
         let publication = Publication {
@@ -223,8 +259,16 @@ fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) ->
         }
     };
     // The roster is in force: from here on the run is complete, whatever becomes of its papers.
-    runs::write(job.store, &record(Status::Ended(ExitStatus::Complete, published.as_ref())))?;
-    let papers = Papers { job, recorder, settings: &settings, stamp: &stamp, outcome: &outcome };
+    let status = if blocked { ExitStatus::Blocked } else { ExitStatus::Complete };
+    runs::write(job.store, &record(Status::Ended(status, published.as_ref())))?;
+    let papers = Papers {
+        job,
+        recorder,
+        settings: &settings,
+        stamp: &stamp,
+        outcome: &outcome,
+        canaries: canaries.as_ref(),
+    };
     let report = published.as_ref().and_then(|published| {
         let written = papers.report(published);
         written.map_err(|error| papers.missing("report", &error)).ok()
@@ -235,7 +279,9 @@ fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) ->
     if let Err(error) = runs::write_profile(job.store, &recorder.profile(&stamp.run_id, job.workers)) {
         papers.missing("profile", &error);
     }
-    Ok(Ending::Ran(Box::new(Finished { run_id: stamp.run_id, outcome, published, report })))
+    let canaries_required = settings.canaries.required;
+    let run_id = stamp.run_id;
+    Ok(Ending::Ran(Box::new(Finished { run_id, outcome, canaries, canaries_required, published, report })))
 }
 
 /// Reads what a publication will have to read, so that a store that cannot be used is named before
@@ -442,6 +488,7 @@ fn record(
         timings: recorder.timings(),
         peak_memory_bytes: meter::peak_memory_bytes(),
         canaries: Vec::new(),
+        canary_summary: None,
     }
 }
 
@@ -452,6 +499,7 @@ struct Papers<'a> {
     settings: &'a Settings,
     stamp: &'a Stamp,
     outcome: &'a Outcome,
+    canaries: Option<&'a Canaries>,
 }
 
 impl Papers<'_> {
@@ -462,7 +510,7 @@ impl Papers<'_> {
     }
 
     fn report(&self, published: &Published) -> Result<StorePath, StoreError> {
-        let Papers { job, recorder, settings, stamp, outcome } = *self;
+        let Papers { job, recorder, settings, stamp, outcome, canaries } = *self;
         let timing = |t: huracan_store::formats::run::StageTiming| report::StageTiming {
             stage: t.stage,
             jobs: t.jobs as usize,
@@ -479,6 +527,10 @@ impl Papers<'_> {
             finished_at: recorder.now(),
             timings: recorder.timings().into_iter().map(timing).collect(),
             champion_events: promotions::read(job.store).ok().map(|log| publish::champion_events(&log)),
+            canaries: match canaries {
+                Some(Canaries::Ran(said)) => Some(publish::canary_facts(said)),
+                _ => None,
+            },
         };
         let data =
             publish::report_data(settings, outcome, &published.roster, published.encoder.as_ref(), &facts);
@@ -496,6 +548,9 @@ impl Papers<'_> {
         }
         let unwritten = published.map_or(&[][..], |p| &p.failed);
         let log = RunLog::open(job.store, &stamp.run_id)?;
+        if let Some(canaries) = self.canaries.filter(|c| c.blocked()) {
+            log.failure(&canaries::failure(canaries, recorder.now()))?;
+        }
         for failed in outcome.failed.iter().chain(unwritten) {
             recorder.event(&failed.symbol, failed.step, JobStatus::Failed, Some(failed.error.clone()));
             log.failure(&Failure {
@@ -516,92 +571,5 @@ impl Papers<'_> {
         events.iter().try_for_each(|event| log.event(event))?;
         unit_costs.iter().try_for_each(|cost| log.unit_cost(cost))?;
         log.flush()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::source::SynthSource;
-    use huracan_core::synth;
-    use huracan_store::MemoryStore;
-
-    /// A run on a small generated market that ends at `until`.
-    fn run_until(store: &dyn Store, until: UtcMs) -> Ending {
-        let spec = synth::MarketSpec {
-            coins: 8,
-            days: 190,
-            planted_shared: 4,
-            planted_private: 0,
-            stablecoins: 0,
-            dirty: 0,
-            late_listings: 0,
-            thin: 0,
-            outages: 0,
-            ..synth::MarketSpec::default()
-        };
-        let folder = tempfile::tempdir().unwrap();
-        let job = Job {
-            settings: Settings { until: Some(until), placebos: 1, ..engine::testing::settings() },
-            config_id: "ab".repeat(32),
-            config: String::new(),
-            code_version: "0.1.0".to_owned(),
-            origin: RunSource::Folder { path: "made".to_owned() },
-            store,
-            scratch_dir: folder.path(),
-            workers: 2,
-            stop: &AtomicBool::new(false),
-            observer: &engine::Silent,
-            clock: &|| UtcMs(4_000_000_000_000),
-            host: "here".to_owned(),
-        };
-        run(&job, &SynthSource::new(&spec)).unwrap()
-    }
-
-    fn ran(ending: Ending) -> Box<Finished> {
-        match ending {
-            Ending::Ran(finished) => finished,
-            Ending::UpToDate { run_id, .. } => panic!("{run_id} is there already"),
-        }
-    }
-
-    #[test]
-    fn a_run_counts_the_trials_of_runs_before_it_and_of_no_other() {
-        let end = UtcMs(synth::MarketSpec::default().start.0 + 190 * UtcMs::DAY);
-        let day_before = UtcMs(end.0 - UtcMs::DAY);
-        let store = MemoryStore::default();
-        let trials_of = |finished: &Finished| finished.outcome.verdicts.coins[0].metrics.n_trials;
-        let first = ran(run_until(&store, day_before));
-        let second = ran(run_until(&store, end));
-        let own = |finished: &Finished| {
-            let tried = &finished.outcome.verdicts.tried;
-            tried.variants * tried.coins
-        };
-        assert!(own(&first) > 0);
-        assert_eq!(trials_of(&first), own(&first));
-        assert_eq!(trials_of(&second), own(&first) + own(&second));
-        assert!(matches!(run_until(&store, day_before), Ending::UpToDate { .. }));
-        let log = trials::read(&store).unwrap();
-        assert_eq!(log.len(), 2);
-        assert_eq!(log[1].cumulative_trials as usize, trials_of(&second));
-
-        // The earlier run made once more beside the later one's ledger: the same figures, no new line.
-        let again = MemoryStore::default();
-        for line in &log {
-            trials::append(&again, &line.run).unwrap();
-        }
-        let repeated = ran(run_until(&again, day_before));
-        assert_eq!(repeated.outcome.verdicts.coins[0].metrics, first.outcome.verdicts.coins[0].metrics);
-        assert_eq!(trials::read(&again).unwrap(), log);
-    }
-
-    #[test]
-    fn a_staged_universe_grows_by_its_start_up_to_its_target() {
-        let staged = Universe::Staged { start: 150, target: 400 };
-        assert_eq!(resolved(&staged, 0, 500), Universe::Top(150));
-        assert_eq!(resolved(&staged, 1, 500), Universe::Top(300));
-        assert_eq!(resolved(&staged, 2, 500), Universe::Top(400));
-        assert_eq!(resolved(&staged, 9, 300), Universe::All);
-        assert_eq!(resolved(&Universe::Top(7), 0, 7), Universe::All);
     }
 }

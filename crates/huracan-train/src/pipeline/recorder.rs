@@ -62,7 +62,7 @@ pub(super) struct Recorder<'a> {
 fn phase(stage: &str) -> &'static str {
     match stage {
         "fingerprints" | "survey" => "loading",
-        "trial" | "verdicts" => "validating",
+        "trial" | "verdicts" | "canaries" => "validating",
         "publish" => "publishing",
         _ => "training",
     }
@@ -223,8 +223,8 @@ impl Observer for Recorder<'_> {
             current.last = Instant::now();
             current.at_last = usage;
             current.wall_s.push(wall_s);
-            // The verdicts pass advances by figures, not by coins.
-            if stage != "verdicts" {
+            // Verdicts advance by figures and canaries by passes, not by coins.
+            if !matches!(stage, "verdicts" | "canaries") {
                 kept.unit_costs.push(UnitCost {
                     symbol: detail.to_owned(),
                     stage: stage.to_owned(),

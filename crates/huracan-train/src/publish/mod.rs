@@ -19,7 +19,7 @@ mod report;
 mod roster;
 
 pub use findings::{champion_events, drift_actions};
-pub use report::{RunFacts, report_data};
+pub use report::{RunFacts, canary_facts, report_data};
 
 use crate::engine::survey::Failed;
 use crate::engine::verdicts::CoinVerdict;

@@ -1,11 +1,12 @@
 //! A run as the report page shows it. Figures are those of the artifacts; only times of day are new.
 
 use super::findings;
+use crate::canary::{CanaryVerdicts, FOUND_MIN};
 use crate::engine::Outcome;
 use crate::engine::verdicts::CoinVerdict;
 use crate::report::{
-    ChampionEvent, ComponentLoadings, CrossSectionIc, Curve, EncoderSummary, FailedCoin, Fold, GateReason,
-    RankBand, ReportData, RosterRow, RunHeader, SkipCount, StageTiming, Universe,
+    Canaries, ChampionEvent, ComponentLoadings, CrossSectionIc, Curve, EncoderSummary, FailedCoin, Fold,
+    GateReason, RankBand, ReportData, RosterRow, RunHeader, SkipCount, StageTiming, Universe,
 };
 use crate::settings::Settings;
 use huracan_core::stats::bootstrap::{percentile_interval, stationary_sharpes};
@@ -32,6 +33,8 @@ pub struct RunFacts {
     pub timings: Vec<StageTiming>,
     /// What happened to champions so far; `None` where it was not read.
     pub champion_events: Option<Vec<ChampionEvent>>,
+    /// What the canaries said, where they ran.
+    pub canaries: Option<Canaries>,
 }
 
 /// Components of the encoder whose loadings are shown, and loadings shown of each.
@@ -59,7 +62,7 @@ pub fn report_data(
             coins: total,
             skipped: roster.skipped.len(),
             facts: header_facts(settings, outcome, encoder, facts),
-            canaries: None,
+            canaries: facts.canaries.clone(),
         },
         roster: rows(outcome, roster),
         skip_reasons: skip_reasons(roster),
@@ -286,4 +289,17 @@ fn folds(outcome: &Outcome) -> Vec<Fold> {
             }
         })
         .collect()
+}
+
+/// What the canaries said, for the page.
+pub fn canary_facts(said: &CanaryVerdicts) -> Canaries {
+    Canaries {
+        noise: said.noise(),
+        noise_trade_ok: said.noise_trade_ok(),
+        planted: said.planted(),
+        planted_found: said.planted_found(),
+        planted_needed: FOUND_MIN,
+        passed: said.passed(),
+        detail: String::new(),
+    }
 }

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod doctor;
 pub mod export;
 pub mod features;
+pub mod lookahead;
 pub mod roster;
 pub mod settings;
 pub mod symbols;
@@ -80,6 +81,8 @@ pub enum Command {
     Data(data::DataCommand),
     /// List every feature with its lookback
     Features,
+    /// Look whether any feature, label or cost knows the future
+    Lookahead(lookahead::LookaheadArgs),
     /// Check a configuration, show the effective one, print its JSON Schema
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -101,7 +104,8 @@ fn epilogue() -> String {
          huracan why BTCUSDT                                 every gate with its value and limit\n  \
          huracan export BTCUSDT --format onnx                its head for other programs\n  \
          huracan champion BTCUSDT --at 14:05                 who was champion then, and why\n  \
-         huracan verify all                                  are the stored files what was published?\n\n\
+         huracan verify all                                  are the stored files what was published?\n  \
+         huracan lookahead --candles ./candles               does any feature know the future?\n\n\
          Configuration: defaults < --config FILE < environment (HURACAN__ENGINE__TARGET_SYMBOLS=200) < flags\n\n{}",
         Exit::table()
     )
@@ -179,6 +183,7 @@ pub fn run(cli: Cli, world: &World) -> Result<Output, Failure> {
         Command::Export(args) => export::run(args, global, world),
         Command::Data(command) => data::run(command, global, world, &session()?),
         Command::Features => Ok(features::run(world)),
+        Command::Lookahead(args) => lookahead::run(args, global, world, &session()?),
         Command::Config(command) => config::run(command, global, world),
         Command::Doctor(args) => doctor::run(args, global, world),
         Command::ExitCodes => Ok(exit_codes()),

@@ -90,6 +90,8 @@ pub struct RunSummary {
     pub up_to_date: bool,
     /// What the run found out; `None` when it did not have to run.
     pub findings: Option<Findings>,
+    /// What the canaries said; `None` for a placebo run and when the run was there already.
+    pub canaries: Option<CanaryReport>,
     /// For a placebo run, the shares of coins that passed.
     pub placebo: Option<PlaceboShare>,
     /// For a generated market, what was found against what is true.
@@ -100,6 +102,17 @@ pub struct RunSummary {
     pub notes: Vec<String>,
     /// Wall-clock seconds.
     pub seconds: f64,
+}
+
+/// What the coins of known truth said of the run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CanaryReport {
+    /// Whether they ran and passed.
+    pub passed: bool,
+    /// Whether they ran and forbade the publication.
+    pub blocked: bool,
+    /// What was found, or why they did not run.
+    pub found: String,
 }
 
 /// What a run found out about its universe.
@@ -298,6 +311,9 @@ pub fn output(summary: &RunSummary) -> Output {
     );
     if let Some(findings) = &summary.findings {
         text.push_str(&said(findings));
+    }
+    if let Some(canaries) = &summary.canaries {
+        text.push_str(&format!("  canaries: {}\n", canaries.found));
     }
     if let Some(share) = &summary.placebo {
         text.push_str(&format!(

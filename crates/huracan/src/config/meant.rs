@@ -16,6 +16,7 @@ use huracan_core::heads::trees::TreesSpec;
 use huracan_core::labels::{LabelKind, LabelSpec};
 use huracan_core::trial::plan::WalkForward;
 use huracan_core::words::{Market, Seed, Timeframe};
+use huracan_train::canary::CanarySettings;
 use huracan_train::engine::lanes::Lane;
 use serde_json::Value;
 
@@ -73,6 +74,8 @@ pub struct EngineConfig {
     pub trade_gates: TradeGates,
     /// Sign-flip placebos the whole universe must beat.
     pub placebos: usize,
+    /// Coins of known truth.
+    pub canaries: CanarySettings,
     /// The champion rule.
     pub champion: ChampionRule,
     /// Days after which roster and models expire.
@@ -192,6 +195,11 @@ fn assemble(w: Written, config_id: String, bar: Timeframe, cores: usize) -> Engi
             oos_days_min: w.trade_ok.oos_days_min,
         },
         placebos: w.trade_ok.placebos as usize,
+        canaries: CanarySettings {
+            enabled: w.canaries.enabled,
+            required: w.canaries.required,
+            label_correlation: w.canaries.label_correlation,
+        },
         champion: ChampionRule {
             sharpe_gain_min: w.champion.sharpe_gain_min,
             net_gain_pct_min: w.champion.net_gain_pct_min,

@@ -207,6 +207,7 @@ mod tests {
         assert_eq!(config.gates, huracan_core::gates::GateLimits::default());
         assert_eq!(config.trade_gates, TradeGates::default());
         assert_eq!(config.champion, ChampionRule::default());
+        assert_eq!(config.canaries, huracan_train::canary::CanarySettings::default());
     }
 
     #[test]

@@ -89,6 +89,7 @@ pub static RANGES: &[Range] = &[
     range("trade_ok.oos_days_min", 1.0, 3_650.0),
     range("trade_ok.fdr", ABOVE_ZERO, 0.5),
     range("trade_ok.placebos", 1.0, 10_000.0),
+    range("canaries.label_correlation", 0.05, 0.9),
     range("champion.sharpe_gain_min", 0.0, 100.0),
     range("champion.net_gain_pct_min", 0.0, 1_000.0),
     range("champion.drawdown_slack_pct", 0.0, 100.0),

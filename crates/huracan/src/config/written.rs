@@ -49,6 +49,8 @@ groups! {
         trading: Trading = Trading::default(),
         /// When a coin may be proposed for trading.
         trade_ok: TradeOk = TradeOk::default(),
+        /// Coins of known truth that every run is held against before it may publish.
+        canaries: Canaries = Canaries::default(),
         /// When a new model replaces the one in force.
         champion: Champion = Champion::default(),
         /// How long what is published stays fresh.
@@ -256,6 +258,19 @@ groups! {
         fdr: f64 = 0.10,
         /// Sign-flip placebos the whole universe must beat, every one.
         placebos: u64 = 16,
+    }
+
+    /// Coins of known truth that every run is held against before it may publish: twenty of noise and
+    /// ten with a planted edge, made of the run's own candles.
+    Canaries {
+        /// False leaves them out.
+        enabled: bool = true,
+        /// A coin can be trade_ok only in a run whose canaries passed. Canaries that ran and failed
+        /// block the publication either way.
+        required: bool = true,
+        /// Correlation of the planted edge with the return over 24 bars. The default is what half a
+        /// year of hourly bars can tell from luck; weaker edges need more days.
+        label_correlation: f64 = 0.4,
     }
 
     /// When a new model replaces the one in force.

@@ -10,6 +10,7 @@ mod demo;
 mod export;
 mod failures;
 mod fetch;
+mod lookahead;
 mod published;
 mod settings;
 mod train;
@@ -21,6 +22,7 @@ pub use champion::{RollbackPlan, champion, champion_at, champion_history, roll_b
 pub use demo::demo;
 pub use export::export;
 pub use fetch::data_fetch;
+pub use lookahead::lookahead;
 pub use published::roster;
 pub use train::train;
 pub use verify::verify;

@@ -3,8 +3,8 @@
 use super::{Drawn, Session, now, settings};
 use crate::cli::symbols;
 use crate::cli::train::{
-    ChallengeFigures, Counted, DeployedVariant, Findings, HorizonIc, MixtureLine, PlaceboShare, RunSummary,
-    SharingLine, TrainRequest,
+    CanaryReport, ChallengeFigures, Counted, DeployedVariant, Findings, HorizonIc, MixtureLine, PlaceboShare,
+    RunSummary, SharingLine, TrainRequest,
 };
 use crate::config::{EngineConfig, Loaded, show};
 use crate::failure::Failure;
@@ -138,7 +138,7 @@ fn up_to_date(run_id: &str, roster: &Roster) -> RunSummary {
 }
 
 fn summary(finished: &Finished, store: &Path, placebo: bool) -> RunSummary {
-    let Finished { run_id, outcome, published, report } = finished;
+    let Finished { run_id, outcome, published, report, .. } = finished;
     let coins = &outcome.verdicts.coins;
     let share = |passes: fn(&huracan_train::engine::verdicts::CoinVerdict) -> bool| {
         coins.iter().filter(|c| passes(c)).count() as f64 / coins.len().max(1) as f64
@@ -160,8 +160,22 @@ fn summary(finished: &Finished, store: &Path, placebo: bool) -> RunSummary {
     summary.encoder_id =
         published.as_ref().and_then(|p| p.encoder.as_ref()).map(|e| e.card.encoder_id.clone());
     summary.findings = Some(findings(finished));
+    canaries(&mut summary, finished);
     summary.report = report.as_ref().map(|path| store.join(path.as_str()));
     summary
+}
+
+/// What the canaries said, and in words nobody can miss what follows from it.
+fn canaries(summary: &mut RunSummary, finished: &Finished) {
+    let Some(canaries) = &finished.canaries else { return };
+    summary.canaries = Some(CanaryReport {
+        passed: canaries.passed(),
+        blocked: canaries.blocked(),
+        found: canaries.sentence(),
+    });
+    if let Some(note) = finished.canary_note() {
+        summary.notes.push(note);
+    }
 }
 
 fn findings(finished: &Finished) -> Findings {

@@ -3,7 +3,7 @@
 use crate::run::{huracan, huracan_in};
 use serde_json::json;
 
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 17] = [
     &["demo"],
     &["train"],
     &["roster"],
@@ -16,6 +16,7 @@ const COMMANDS: [&[&str]; 16] = [
     &["data", "import"],
     &["data", "fetch"],
     &["features"],
+    &["lookahead"],
     &["config", "schema"],
     &["config", "check"],
     &["config", "show"],
@@ -146,4 +147,17 @@ fn a_reader_that_goes_away_is_no_failure() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+}
+
+#[test]
+fn lookahead_looks_at_what_it_is_asked_for_and_refuses_other_names() {
+    let ran = huracan(&["lookahead", "--coins", "2", "--cuts", "1", "--features", "market,rsi_14", "--json"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let found = ran.json();
+    assert_eq!((&found["ok"], &found["lookahead"]["coins"]), (&json!(true), &json!(2)));
+    let families = found["lookahead"]["families"].as_array().unwrap();
+    assert_eq!(families.len(), 2);
+    assert!(families.iter().all(|f| f["values"].as_u64().unwrap() > 1_000 && f["truncated"] == 0));
+    let ran = huracan(&["lookahead", "--features", "nonsense"]);
+    assert!(ran.code == 2 && ran.err.contains("unknown_feature"), "{}", ran.err);
 }
