@@ -244,6 +244,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (rule, reigns) in rules.iter().zip(&reigns) {
         if let Some(gain) = median(&reigns.detectable_bps) {
             println!("{}: minimum detectable gain {gain:.2} bps a day, median over nights", rule.name);
+            reigns.reasons.iter().for_each(|(reason, n)| println!("  {n:>5} × {reason}"));
         }
     }
     Ok(())

@@ -36,16 +36,16 @@ impl Rule {
             mean_block_days: settings.metric_options(Seed(1)).mean_block_days,
             seed: settings.seed.child("champions", 0),
         };
-        let loose = ChampionRule { hold_days: 0.0, flip_rate_factor: 1.0, ..terms.rule };
+        let few = ChampionRule { sample_size_min: 1, ..terms.rule };
         let evidence = Kind::Evidence { days_max: f64::INFINITY };
         [
             ("the first stays", Kind::Never, terms),
             ("newest wins", Kind::Newest, terms),
             ("any Sharpe gain wins", Kind::AnySharpeGain, terms),
             (
-                "evidence, without holding",
+                "evidence, few trades",
                 Kind::Evidence { days_max: f64::INFINITY },
-                Terms { rule: loose, ..terms },
+                Terms { rule: few, ..terms },
             ),
             ("evidence", evidence, terms),
             ("evidence or age", Kind::Evidence { days_max: settings.model_ttl_days }, terms),
@@ -77,6 +77,8 @@ pub struct Reigns {
     pub promotions: Vec<Promotion>,
     /// Per night with evidence: the gain it could have found, bps a day.
     pub detectable_bps: Vec<f64>,
+    /// How often the evidence decided for which reason.
+    pub reasons: BTreeMap<&'static str, usize>,
 }
 
 impl Reigns {
@@ -120,6 +122,7 @@ impl Reigns {
                 let decided = challenge(&pairs, &rule.terms);
                 self.detectable_bps.extend(decided.run.map(|run| run.detectable_gain_bps));
                 let aged = |champion: usize| days(champion) >= days_max;
+                decided.coins.iter().for_each(|c| *self.reasons.entry(c.reason).or_default() += 1);
                 let coins = decided.coins.iter().zip(&met);
                 coins.map(|(c, m)| (c.replaces || (aged(m.1) && !c.worse && !c.held), c.replaces)).collect()
             }
