@@ -26,7 +26,7 @@ pub struct ChampionRule {
     pub drawdown_slack_pct: f64,
     /// Days both must have been judged on.
     pub common_days_min: usize,
-    /// Out-of-sample trades the candidate needs …
+    /// Out-of-sample trades that the one of the two that trades more needs …
     pub sample_size_min: usize,
     /// … or, for horizons of a day and longer, this many …
     pub long_horizon_trades_min: usize,
@@ -136,9 +136,9 @@ pub struct Terms {
 pub struct Comparison {
     /// Days both records cover.
     pub common_days: usize,
-    /// The candidate's out-of-sample trades.
+    /// Out-of-sample trades of the one that trades more.
     pub trades: usize,
-    /// The candidate's days with a position.
+    /// Days with a position of the one that has more.
     pub active_days: usize,
     /// Candidate minus champion, annualised daily Sharpe.
     pub sharpe_gain: Option<f64>,
@@ -202,16 +202,21 @@ fn compare(pair: &Pair, evidence: Option<Evidence>, rate: f64, terms: &Terms) ->
     let net = |r: &[f64]| r.iter().sum::<f64>() / 100.0;
     let drawdown = |r: &[f64]| max_drawdown(r) / 100.0;
     let sharpe = |r: &[f64]| annualised_sharpe(r, 365.0);
-    // A champion that never traded stands for the zero model; a candidate that never traded for
-    // nothing at all.
-    let sharpe_gain = sharpe(b).map(|b| b - sharpe(a).unwrap_or(0.0));
+    // A model that never traded is the zero head, whose Sharpe counts as 0: it may take the place of one
+    // that loses.
+    let flat = |r: &[f64]| r.iter().all(|v| *v == 0.0);
+    let known = |r: &[f64]| if flat(r) { Some(0.0) } else { sharpe(r) };
+    let sharpe_gain = known(b).zip(known(a)).map(|(b, a)| b - a);
     let net_gain = net(b) - net(a);
     let drawdown_change = drawdown(b) - drawdown(a);
     let product = sharpe_gain.is_some_and(|gain| {
         (gain >= rule.sharpe_gain_min && net_gain >= 0.0)
             || (net_gain >= rule.net_gain_pct_min && gain >= 0.0)
     });
-    let Record { trades, active_days, .. } = pair.candidate;
+    // The evidence is on the difference: a candidate that trades less than a losing champion is judged by
+    // the champion's trades.
+    let trades = pair.candidate.trades.max(pair.champion.trades);
+    let active_days = pair.candidate.active_days.max(pair.champion.active_days);
     let enough_trades = trades >= rule.sample_size_min
         || (terms.long_horizon
             && trades >= rule.long_horizon_trades_min
@@ -222,7 +227,7 @@ fn compare(pair: &Pair, evidence: Option<Evidence>, rate: f64, terms: &Terms) ->
     } else if a == b {
         (false, "the records are equal")
     } else if !enough_trades {
-        (false, "the candidate has too few out-of-sample trades")
+        (false, "too few out-of-sample trades of either model")
     } else if !product {
         (false, "neither Sharpe nor net gained enough without harm to the other")
     } else if drawdown_change > rule.drawdown_slack_pct {

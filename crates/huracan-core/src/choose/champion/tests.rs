@@ -163,10 +163,11 @@ fn too_few_trades_are_named_and_a_long_horizon_needs_fewer() {
         let mut pairs = pairs(3, 20, (0.0, 20.0), |_| 40.0);
         for pair in &mut pairs {
             (pair.candidate.trades, pair.candidate.active_days) = (trades, active_days);
+            (pair.champion.trades, pair.champion.active_days) = (0, 0);
         }
         challenge(&pairs, &Terms { long_horizon, ..terms(1) }).coins[0].reason
     };
-    let few = "the candidate has too few out-of-sample trades";
+    let few = "too few out-of-sample trades of either model";
     let fine = "better on the same bars, significantly";
     assert_eq!(reason(100, 20, false), fine);
     assert_eq!(reason(99, 90, false), few);
@@ -176,12 +177,20 @@ fn too_few_trades_are_named_and_a_long_horizon_needs_fewer() {
 }
 
 #[test]
-fn a_candidate_that_never_traded_replaces_nobody() {
-    let Pair { champion, .. } = pairs(8, 1, (0.0, 40.0), |_| 0.0).remove(0);
-    let flat = Record { daily_net_bps: vec![0.0; DAYS], ..champion.clone() };
-    let pair = Pair { champion, candidate: flat, tenure: Tenure::default() };
-    let decision = &challenge(&[pair], &terms(1)).coins[0];
-    assert_eq!((decision.replaces, decision.sharpe_gain), (false, None));
+fn the_head_that_never_trades_takes_the_place_of_losers_only() {
+    let decide = |drift: f64| {
+        let mut pairs = pairs(8, 12, (0.0, 20.0), |_| 0.0);
+        for pair in &mut pairs {
+            pair.champion.daily_net_bps.iter_mut().for_each(|v| *v += drift);
+            pair.candidate.daily_net_bps = vec![0.0; DAYS];
+            (pair.candidate.trades, pair.candidate.active_days) = (0, 0);
+        }
+        let coins = challenge(&pairs, &terms(1)).coins;
+        coins.iter().filter(|c| c.replaces).count()
+    };
+    assert_eq!(decide(-30.0), 12);
+    assert_eq!(decide(0.0), 0);
+    assert_eq!(decide(30.0), 0);
 }
 
 #[test]
