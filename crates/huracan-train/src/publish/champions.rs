@@ -13,6 +13,7 @@ use huracan_core::choose::champion::{
     ChampionRule, Comparison, Pair, Record, RunEvidence, Tenure, Terms, challenge,
 };
 use huracan_core::choose::trade_ok::GateAnswer;
+use huracan_core::drift::DriftAction;
 use huracan_core::words::{Timeframe, UtcMs};
 use huracan_store::champions::{self, Nomination};
 use huracan_store::formats::champion::{Champion, PromotedBy};
@@ -294,7 +295,11 @@ fn decide(
                     // when the old model expired.)
                     let own = meeting.is_own();
                     let expired = own || meeting.expired(publication.until());
-                    let (takes_over, reason) = succeeds(&comparison, expired);
+                    let drifted = meeting.candidate.verdict.drift_action == DriftAction::NoPromotion;
+                    let (takes_over, reason) = match succeeds(&comparison, expired) {
+                        (true, _) if drifted && !expired => (false, DRIFTED),
+                        decided => decided,
+                    };
                     let mut values = rule_values(&terms, &comparison, run.as_ref());
                     values.insert("recharged_bps_per_day".to_owned(), Some(charge));
                     Decision { takes_over: takes_over || own, reason: reason.to_owned(), rule_values: values }
@@ -305,6 +310,10 @@ fn decide(
         .collect();
     (decisions, run)
 }
+
+/// Why nothing changes although the rule asked for it.
+const DRIFTED: &str =
+    "the last week has drifted from training and predictions fail: nothing is promoted until that is over";
 
 /// Whether the candidate takes over, and why: by the rule, or from a champion past its age that it
 /// is not significantly worse than and that was not chosen lately. A stale model is no safer for being
@@ -445,7 +454,7 @@ fn keep(
     })?;
     let coin = &publication.outcome.survey.coins[candidate.verdict.index];
     let left_ms = champion.expires_at.0.0 - publication.until().0;
-    let today = [
+    let mut today = vec![
         GateAnswer {
             gate: "model_days_left",
             value: Some(left_ms as f64 / UtcMs::DAY as f64),
@@ -461,9 +470,13 @@ fn keep(
             passed: coin.verdict.may_trade(),
         },
     ];
+    // What tonight's run found of its own health and of the coin's last week counts for every champion.
+    let tonight = candidate.verdict.gates.iter().filter(|gate| matches!(gate.gate, "canaries" | "drift"));
+    today.extend(tonight.cloned());
     let metrics = &model.artifacts.metrics;
     let trade_ok = metrics.trade_ok && today.iter().all(|gate| gate.passed);
     let mut gates = metrics.trade_ok_reasons.clone();
+    gates.retain(|gate| !today.iter().any(|answer| answer.gate == gate.gate));
     gates.extend(today.iter().map(metrics::reading));
     let nomination = Nomination {
         model_path: model.path.clone(),

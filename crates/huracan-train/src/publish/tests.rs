@@ -18,21 +18,23 @@ const RUN_ID: &str = "20250425T000000Z-00000001";
 /// The run, made once.
 fn outcome() -> &'static Outcome {
     static OUTCOME: OnceLock<Outcome> = OnceLock::new();
-    OUTCOME.get_or_init(|| {
-        let spec = synth::MarketSpec {
-            coins: 9,
-            days: 175,
-            planted_shared: 4,
-            planted_private: 2,
-            stablecoins: 1,
-            dirty: 0,
-            late_listings: 0,
-            thin: 0,
-            outages: 0,
-            ..synth::MarketSpec::default()
-        };
-        engine::testing::run_with(&settings(), 2, &SynthSource::new(&spec)).unwrap()
-    })
+    OUTCOME.get_or_init(made)
+}
+
+fn made() -> Outcome {
+    let spec = synth::MarketSpec {
+        coins: 9,
+        days: 175,
+        planted_shared: 4,
+        planted_private: 2,
+        stablecoins: 1,
+        dirty: 0,
+        late_listings: 0,
+        thin: 0,
+        outages: 0,
+        ..synth::MarketSpec::default()
+    };
+    engine::testing::run_with(&settings(), 2, &SynthSource::new(&spec)).unwrap()
 }
 
 fn stamp() -> Stamp {
@@ -40,11 +42,15 @@ fn stamp() -> Stamp {
 }
 
 fn publish_into(store: &dyn Store) -> Result<Published, PublishError> {
+    publish_of(store, outcome())
+}
+
+fn publish_of(store: &dyn Store, outcome: &Outcome) -> Result<Published, PublishError> {
     let (settings, stamp, stop) = (settings(), stamp(), AtomicBool::new(false));
     publish(&Publication {
         store,
         settings: &settings,
-        outcome: outcome(),
+        outcome,
         stamp: &stamp,
         workers: 2,
         stop: &stop,
@@ -395,6 +401,25 @@ fn better_candidates_take_over_and_a_repeated_publication_decides_the_same() {
     }
     publish_into(&store).unwrap();
     assert_eq!(content(&store), before);
+}
+
+#[test]
+fn nothing_is_promoted_while_a_coin_has_drifted_and_its_champion_is_not_traded() {
+    let store = MemoryStore::default();
+    predecessors(&store, -100.0);
+    let mut drifted = made();
+    for coin in &mut drifted.verdicts.coins {
+        coin.drift_action = huracan_core::drift::DriftAction::NoPromotion;
+        coin.gates.iter_mut().filter(|gate| gate.gate == "drift").for_each(|gate| gate.passed = false);
+    }
+    let published = publish_of(&store, &drifted).unwrap();
+    assert_eq!(published.champions_moved, 0);
+    let held = decisions(&store).into_iter().filter(|e| e.promotion_reason.contains("drifted"));
+    assert!(held.count() >= 5, "the same candidates are promoted without drift");
+    for line in &published.roster.symbols {
+        let drift: Vec<_> = line.trade_ok_reasons.iter().filter(|gate| gate.gate == "drift").collect();
+        assert!(!line.trade_ok && drift.len() == 1 && !drift[0].passed);
+    }
 }
 
 #[test]

@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn an_unknown_word_lists_the_words_there_are() {
         let error = file("engine: {shared_encoder: {type: pcs}}").unwrap_err();
-        assert!(error.to_string().contains("expected `pca`"), "{error}");
+        assert!(error.to_string().contains("expected one of `auto`, `pca`, `rrr`, `autoencoder`"), "{error}");
     }
 
     #[test]
