@@ -276,6 +276,18 @@ impl DriftAction {
     }
 }
 
+/// Whether the features have drifted and predictions fail: more than a tenth of the heavy features breach
+/// and the information coefficient of the last 14 days is below zero.
+pub fn drifted_and_failing(report: &DriftReport, recent_ic: Option<f64>) -> bool {
+    let drifted = report.heavy_breached_share.is_some_and(|share| share > HEAVY_BREACHED_SHARE_MAX);
+    drifted && recent_ic.is_some_and(|ic| ic < 0.0)
+}
+
+/// Whether most of the window's rows are reconstructed worse than 99 % of the training rows were.
+pub fn encoder_misfit(report: &DriftReport) -> bool {
+    report.reconstruction.is_some_and(|r| r.share_above > RECONSTRUCTION_SHARE_MAX)
+}
+
 /// What to do. Drift alone is only said: promotions stop when more than a tenth of the heavy
 /// features breach **and** the information coefficient of the last 14 days is below zero. An
 /// encoder is refitted when most of the window's rows are reconstructed worse than 99 % of its
@@ -283,9 +295,7 @@ impl DriftAction {
 pub fn policy(report: &DriftReport, recent_ic: Option<f64>) -> DriftAction {
     let drifted = report.heavy_breached_share.is_some_and(|share| share > HEAVY_BREACHED_SHARE_MAX);
     let holes = report.coverage < report.coverage_training - COVERAGE_LOSS_MAX;
-    let misfit = report.reconstruction.is_some_and(|r| r.share_above > RECONSTRUCTION_SHARE_MAX);
-    let failing = recent_ic.is_some_and(|ic| ic < 0.0);
-    match (misfit, drifted && failing, drifted || holes) {
+    match (encoder_misfit(report), drifted_and_failing(report, recent_ic), drifted || holes) {
         (true, ..) => DriftAction::RefitEncoder,
         (_, true, _) => DriftAction::NoPromotion,
         (.., true) => DriftAction::Warn,

@@ -114,6 +114,7 @@ impl Reigns {
                         candidate: record(now, symbol).clone(),
                         tenure: Tenure {
                             days_since_chosen: chosen.then(|| days(champion)),
+                            days_watched: days(champion),
                             choices_lately: reigns.iter().filter(lately).count(),
                         },
                     }

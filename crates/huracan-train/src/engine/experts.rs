@@ -12,6 +12,7 @@ use huracan_core::regime::Regime;
 use huracan_core::stats::sharpe::sharpe;
 use huracan_core::trial::metrics::Trade;
 use huracan_core::trial::plan::Plan;
+use huracan_core::words::UtcMs;
 use std::collections::BTreeMap;
 
 /// Trades decided in one regime.
@@ -97,6 +98,7 @@ pub fn experts(
 ) -> Option<Experts> {
     let first = plan.test_start.day();
     let coins = judged.len().max(1) as f64;
+    let lag_ms = settings.label.entry_lag_bars as i64 * settings.timeframe.ms();
     let mut bets: Vec<Bet> = Vec::new();
     for trial in judged.iter().filter_map(|&i| trials.coins[i].as_ref()) {
         for (f, chosen) in deployed.iter().enumerate().take(trial.records.len()) {
@@ -104,7 +106,7 @@ pub fn experts(
             for (expert, lane) in lanes.into_iter().enumerate() {
                 let record = &trial.records[f][lane][chosen.policy.index];
                 bets.extend(record.trades.iter().zip(&record.regimes).map(|(trade, regime)| Bet {
-                    decided: trade.entry.day(),
+                    decided: UtcMs(trade.entry.0 - lag_ms).day(),
                     closed: trade.exit.day(),
                     regime: *regime,
                     expert,

@@ -92,6 +92,15 @@ impl Lane {
         }
     }
 
+    /// The same head without its encoder.
+    pub fn without_encoder(self) -> Lane {
+        match self {
+            Lane::Unpooled | Lane::UnpooledCodes => Lane::Unpooled,
+            Lane::Trees | Lane::TreesCoded => Lane::Trees,
+            _ => Lane::Plain,
+        }
+    }
+
     /// Whether the run tries it.
     pub fn is_tried(self, settings: &Settings) -> bool {
         let encoder = self.encoder().is_none_or(|kind| settings.encoder.tries(kind));
@@ -439,8 +448,9 @@ impl SlopesPass<'_> {
                 for ((_, twin, _), other) in twins.iter().zip(&others) {
                     members.extend(other.iter().map(|m| (m, twin.weight)));
                 }
-                if own_basis.is_none() {
-                    own_basis = own.as_ref().and_then(own_correlation_basis);
+                // The inner heads of a fold read the basis of the full heads before.
+                if own_basis.is_none() || stage == Stage::Full {
+                    own_basis = own.as_ref().and_then(|m| Eigenbasis::new(&m.cov)).or(own_basis);
                 }
                 let rest = leave_out(&pool.moments, pool.weight, &members);
                 let heads = prior_heads(pool, rest.as_ref(), own_basis.as_ref(), &self.lanes[f]);
@@ -489,11 +499,6 @@ impl SlopesPass<'_> {
         };
         self.candidates.iter().map(agreement).collect()
     }
-}
-
-/// Eigenbasis of the coin's own correlation matrix; fitted once, on the first training rows.
-pub fn own_correlation_basis(moments: &Moments) -> Option<Eigenbasis> {
-    Eigenbasis::new(&moments.standardised(&moments.deviations()).cov)
 }
 
 /// The pooled head of every lane, without the coin's own underlying. Lanes with the same penalty

@@ -80,13 +80,18 @@ pub enum Side {
     Lane(Lane),
     /// The lane with a shared encoder that validation liked best; the lane without where it liked none.
     BestEncoder,
-    /// What is deployed, were every coin to get it.
+    /// The same head without the encoder.
+    BestWithoutIt,
+    /// What is deployed, were every coin to get it; nothing where nothing trades.
     Deployed,
 }
 
+/// Code of the comparison that `encoder_gain` is.
+pub const ENCODER: &str = "encoder";
+
 /// Every comparison of a run; those with a lane that is not tried are left out.
 pub const COMPARISONS: [Comparison; 9] = [
-    Comparison { code: "encoder", with: Side::BestEncoder, without: Side::Lane(Lane::Plain) },
+    Comparison { code: ENCODER, with: Side::BestEncoder, without: Side::BestWithoutIt },
     Comparison { code: "pca", with: Side::Lane(Lane::Pca), without: Side::Lane(Lane::Plain) },
     Comparison { code: "rrr", with: Side::Lane(Lane::Rrr), without: Side::Lane(Lane::Plain) },
     Comparison { code: "autoencoder", with: Side::Lane(Lane::Autoencoder), without: Side::Lane(Lane::Plain) },
@@ -197,6 +202,8 @@ pub struct CoinVerdict {
     pub explained: Explained,
     /// What to do about drift.
     pub drift_action: DriftAction,
+    /// Whether drift forbids promotion.
+    pub promotion_held: bool,
 }
 
 /// The run's verdicts.
@@ -236,9 +243,10 @@ impl Verdicts {
     pub(super) fn explained(&mut self, settings: &Settings, explained: Vec<Explained>) {
         for (coin, explained) in self.coins.iter_mut().zip(explained) {
             let report = explained.drift.as_ref();
-            coin.drift_action =
-                report.map_or(DriftAction::None, |report| drift::policy(report, self.recent_ic));
-            coin.gates.push(drift_gate(report, coin.drift_action));
+            coin.drift_action = report.map_or(DriftAction::None, |r| drift::policy(r, self.recent_ic));
+            coin.promotion_held = report.is_some_and(|r| drift::drifted_and_failing(r, self.recent_ic));
+            coin.gates.extend(drift_gates(report, coin.promotion_held));
+            coin.agreement = explained.agreement;
             coin.trade_ok = trade_ok(&coin.gates);
             coin.explained = explained;
         }
@@ -246,16 +254,27 @@ impl Verdicts {
     }
 }
 
-/// `drift`: share of the heavy features beyond what their quiet weeks reached; not asked of a coin whose
-/// week could not be compared.
-fn drift_gate(report: Option<&DriftReport>, action: DriftAction) -> GateAnswer {
-    GateAnswer {
-        gate: "drift",
-        value: report.and_then(|r| r.heavy_breached_share),
-        limit: Some(drift::HEAVY_BREACHED_SHARE_MAX),
-        comparison: "<=, or the information coefficient of 14 days above 0",
-        passed: action < DriftAction::NoPromotion,
-    }
+/// `drift`: share of the heavy features beyond what their quiet weeks reached, which forbids trading only
+/// where predictions fail too. `encoder_fit`: share of the week's rows that the head's encoder reconstructs
+/// worse than 99 % of its training rows. Neither is asked of a coin whose week could not be compared.
+fn drift_gates(report: Option<&DriftReport>, failing: bool) -> [GateAnswer; 2] {
+    let reconstruction = report.and_then(|r| r.reconstruction);
+    [
+        GateAnswer {
+            gate: "drift",
+            value: report.and_then(|r| r.heavy_breached_share),
+            limit: Some(drift::HEAVY_BREACHED_SHARE_MAX),
+            comparison: "<=, or the information coefficient of 14 days above 0",
+            passed: !failing,
+        },
+        GateAnswer {
+            gate: "encoder_fit",
+            value: reconstruction.map(|r| r.share_above),
+            limit: Some(drift::RECONSTRUCTION_SHARE_MAX),
+            comparison: "<=",
+            passed: !report.is_some_and(drift::encoder_misfit),
+        },
+    ]
 }
 
 /// Trades at which a coin's own average counts for one half.
@@ -265,8 +284,7 @@ const SHRINK_TRADES: f64 = 300.0;
 pub fn verdicts(engine: &Engine<'_>, survey: &Survey, plan: &Plan, trials: &Trials) -> Verdicts {
     let settings = engine.settings;
     engine.observer.stage_started("verdicts", 3);
-    let deployed: Vec<Deployed> =
-        (0..plan.folds.len()).map(|f| deploy(settings, trials.coins.iter().flatten(), f)).collect();
+    let deployed: Vec<Deployed> = (0..plan.folds.len()).map(|f| deploy(settings, trials, f)).collect();
     let days = test_days(plan);
     let judged: Vec<usize> = (0..survey.coins.len())
         .filter(|&i| trials.coins[i].as_ref().is_some_and(|t| t.heads[Lane::Plain.at()].is_some()))
@@ -277,11 +295,13 @@ pub fn verdicts(engine: &Engine<'_>, survey: &Survey, plan: &Plan, trials: &Tria
     let side_at = |side: Side, f: usize| match side {
         Side::Lane(lane) => lane,
         Side::BestEncoder => deployed[f].encoded.unwrap_or(Lane::Plain),
+        Side::BestWithoutIt => deployed[f].encoded.unwrap_or(Lane::Plain).without_encoder(),
         Side::Deployed => deployed[f].lane,
     };
     let side_days = |i: usize, side: Side, folds: usize| -> Vec<f64> {
         let mut daily = vec![0.0; days];
-        for f in 0..folds {
+        let trades = |f: usize| side != Side::Deployed || !deployed[f].policy.is_zero;
+        for f in (0..folds).filter(|&f| trades(f)) {
             add_days(&mut daily, &trial(i).records[f][side_at(side, f).at()][deployed[f].policy.index]);
         }
         daily
@@ -305,8 +325,8 @@ pub fn verdicts(engine: &Engine<'_>, survey: &Survey, plan: &Plan, trials: &Tria
     let [by_encoder, .., by_pooling] = &COMPARISONS;
     let (hurt_by_encoder, hurt_by_pooling) = (hurt_by(by_encoder), hurt_by(by_pooling));
     let is_tried = |side: Side| match side {
-        Side::Lane(lane) => lane.is_tried(settings),
-        Side::BestEncoder => !settings.encoder.kinds.is_empty(),
+        Side::Lane(lane) => trials.tried.contains(&lane),
+        Side::BestEncoder | Side::BestWithoutIt => trials.tried.iter().any(|l| l.encoder().is_some()),
         Side::Deployed => true,
     };
     let sharing: Vec<Compared> = COMPARISONS
@@ -329,8 +349,8 @@ pub fn verdicts(engine: &Engine<'_>, survey: &Survey, plan: &Plan, trials: &Tria
         let lane = deployed[f].lane;
         if !lane.is_unpooled() && hurt_by_pooling[f][position] {
             Lane::Unpooled
-        } else if lane.encoder().is_some() && hurt_by_encoder[f][position] {
-            Lane::Plain
+        } else if hurt_by_encoder[f][position] {
+            lane.without_encoder()
         } else {
             lane
         }
@@ -356,7 +376,7 @@ pub fn verdicts(engine: &Engine<'_>, survey: &Survey, plan: &Plan, trials: &Tria
         })
         .collect();
     let sharpes: Vec<f64> = daily.iter().filter_map(|d| sharpe(d)).collect();
-    let lanes_tried = Lane::ALL.iter().filter(|lane| lane.may_deploy(settings)).count();
+    let lanes_tried = trials.tried.iter().filter(|lane| lane.may_deploy(settings)).count();
     let variants_tried = lanes_tried * policy_grid(settings).len() + 1;
     let tried = PriorTrials {
         until: survey.until,
@@ -419,6 +439,16 @@ pub fn verdicts(engine: &Engine<'_>, survey: &Survey, plan: &Plan, trials: &Tria
                 },
                 &settings.trade_gates,
             );
+            let mut gates = gates;
+            // What did not pay on the last validation is deployed as a head that never trades.
+            let policy = &deployed[tested].policy;
+            gates.push(GateAnswer {
+                gate: "policy_trades",
+                value: Some(policy.validation_net_bps[policy.index]),
+                limit: Some(0.0),
+                comparison: ">",
+                passed: !policy.is_zero,
+            });
             Draft { ok: trade_ok(&gates), gates, oos_bars }
         })
         .collect();
@@ -426,7 +456,15 @@ pub fn verdicts(engine: &Engine<'_>, survey: &Survey, plan: &Plan, trials: &Tria
     for (n, (&i, draft)) in judged.iter().zip(inputs).enumerate() {
         let final_lane = lane_of(n, tested);
         let Some(head) = trial(i).heads[final_lane.at()].clone() else { continue };
-        let context = CoinContext { settings, survey, plan, trial: trial(i), deployed: &deployed, days };
+        let context = CoinContext {
+            settings,
+            survey,
+            plan,
+            trial: trial(i),
+            deployed: &deployed,
+            tried: &trials.tried,
+            days,
+        };
         coins.push(context.verdict(Parts {
             index: i,
             lane: final_lane,
@@ -434,7 +472,7 @@ pub fn verdicts(engine: &Engine<'_>, survey: &Survey, plan: &Plan, trials: &Tria
             metrics: measured[n].clone(),
             daily: daily[n].clone(),
             records: &records[n],
-            sharing: sharing.first().map(|c| c.coins[n]),
+            sharing: sharing.iter().find(|c| c.comparison.code == ENCODER).map(|c| c.coins[n]),
             q_value: q_values[n],
             pool_trade_bps,
             draft,
@@ -488,6 +526,7 @@ struct CoinContext<'a> {
     plan: &'a Plan,
     trial: &'a CoinTrial,
     deployed: &'a [Deployed],
+    tried: &'a [Lane],
     days: usize,
 }
 
@@ -500,7 +539,7 @@ impl CoinContext<'_> {
         CoinVerdict {
             index: parts.index,
             windows: self.windows(parts.records, &parts.lanes),
-            agreement: self.trial.agreement[parts.lane.at()],
+            agreement: None,
             baselines: self.baselines(),
             encoder_gain: parts.sharing.unwrap_or(NO_GAIN),
             q_value: parts.q_value,
@@ -526,6 +565,7 @@ impl CoinContext<'_> {
             regime: self.trial.regime,
             explained: Explained::default(),
             drift_action: DriftAction::None,
+            promotion_held: false,
             metrics: parts.metrics,
             daily_net_bps: parts.daily,
         }
@@ -578,7 +618,7 @@ impl CoinContext<'_> {
             trades: 1,
         };
         let zero = Baseline { name: "zero", net_pnl_pct: 0.0, sharpe: None, trades: 0 };
-        let tried = Lane::ALL.into_iter().filter(|l| l.is_tried(self.settings));
+        let tried = self.tried.iter().copied();
         let lanes = tried.map(|l| lane(l.code(), l.at()));
         [hold, zero].into_iter().chain(lanes).chain([lane("pooled_head", POOLED)]).collect()
     }
@@ -610,22 +650,24 @@ const NO_GAIN: SharingGain =
 /// Chooses lane and policy of a fold on the validations up to its own: the lane by the correlation of
 /// its heads with the label over all coins, the policy by net, and none at all where that is not
 /// above zero.
-fn deploy<'a>(settings: &Settings, coins: impl Iterator<Item = &'a CoinTrial> + Clone, f: usize) -> Deployed {
+fn deploy(settings: &Settings, trials: &Trials, f: usize) -> Deployed {
+    let coins = trials.coins.iter().flatten();
     let ic = |lane: Lane| {
         let folds = (0..=f).filter_map(|g| {
             let mut sums = ScoreSums::default();
             coins.clone().for_each(|t| sums.add(&t.validation_scores[g][lane.at()], 1.0));
             sums.correlation()
         });
+        // A fold without a correlation counts as none: lanes are compared on the same folds.
         let (sum, n) = folds.fold((0.0, 0.0), |(s, n), v| (s + v, n + 1.0));
-        (n > 0.0).then(|| sum / n)
+        (n > 0.0).then(|| sum / (f + 1) as f64)
     };
     let policy = |lane: Lane| {
         threshold(settings, coins.clone().flat_map(|t| (0..=f).map(move |g| &t.validation[g][lane.at()])))
     };
     let evidence: Vec<LaneEvidence> = Lane::ALL
         .into_iter()
-        .filter(|lane| lane.may_deploy(settings))
+        .filter(|lane| lane.may_deploy(settings) && trials.tried.contains(lane))
         .map(|lane| {
             let policy = policy(lane);
             let validation_net_bps = policy.validation_net_bps[policy.index];

@@ -21,7 +21,7 @@ pub(super) fn weights<'a>(
     coins
         .map(|v| CoinImportance {
             symbol: outcome.survey.coins[v.index].symbol.to_string(),
-            importance: importances(&outcome.feature_names, &v.head.weights),
+            importance: importances(&outcome.feature_names, &v.explained.importance),
         })
         .collect()
 }

@@ -13,7 +13,6 @@ use huracan_core::choose::champion::{
     ChampionRule, Comparison, Pair, Record, RunEvidence, Tenure, Terms, challenge,
 };
 use huracan_core::choose::trade_ok::GateAnswer;
-use huracan_core::drift::DriftAction;
 use huracan_core::words::{Timeframe, UtcMs};
 use huracan_store::champions::{self, Nomination};
 use huracan_store::formats::champion::{Champion, PromotedBy};
@@ -167,6 +166,7 @@ fn tenure(meeting: &Meeting<'_>, moves: &[&PromotionEvent], until: UtcMs, rule: 
     let before = || moves.iter().copied().filter(|event| !is_own(event));
     Tenure {
         days_since_chosen: before().next_back().filter(|event| is_choice(event)).map(days),
+        days_watched: before().next_back().map_or(0.0, |event| days(event).max(0.0)),
         choices_lately: before().filter(|e| is_choice(e) && days(e) < rule.flip_window_days).count(),
     }
 }
@@ -295,7 +295,7 @@ fn decide(
                     // when the old model expired.)
                     let own = meeting.is_own();
                     let expired = own || meeting.expired(publication.until());
-                    let drifted = meeting.candidate.verdict.drift_action == DriftAction::NoPromotion;
+                    let drifted = meeting.candidate.verdict.promotion_held;
                     let (takes_over, reason) = match succeeds(&comparison, expired) {
                         (true, _) if drifted && !expired => (false, DRIFTED),
                         decided => decided,
@@ -471,7 +471,11 @@ fn keep(
         },
     ];
     // What tonight's run found of its own health and of the coin's last week counts for every champion.
-    let tonight = candidate.verdict.gates.iter().filter(|gate| matches!(gate.gate, "canaries" | "drift"));
+    let tonight = candidate
+        .verdict
+        .gates
+        .iter()
+        .filter(|gate| matches!(gate.gate, "canaries" | "drift" | "encoder_fit"));
     today.extend(tonight.cloned());
     let metrics = &model.artifacts.metrics;
     let trade_ok = metrics.trade_ok && today.iter().all(|gate| gate.passed);

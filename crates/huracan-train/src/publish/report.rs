@@ -3,7 +3,7 @@
 use super::findings;
 use crate::canary::{CanaryVerdicts, FOUND_MIN};
 use crate::engine::Outcome;
-use crate::engine::verdicts::CoinVerdict;
+use crate::engine::verdicts::{CoinVerdict, ENCODER};
 use crate::report::{
     Canaries, ChampionEvent, ComponentLoadings, CrossSectionIc, Curve, EncoderSummary, FailedCoin, Fold,
     GateReason, RankBand, ReportData, RosterRow, RunHeader, SkipCount, StageTiming, Universe,
@@ -94,8 +94,11 @@ fn header_facts(
 ) -> Vec<(String, String)> {
     let label = &settings.label;
     let verdicts = &outcome.verdicts;
-    let (helped, hurt, undecided) =
-        verdicts.sharing.first().map_or((0, 0, verdicts.coins.len()), |c| c.counts());
+    let (helped, hurt, undecided) = verdicts
+        .sharing
+        .iter()
+        .find(|c| c.comparison.code == ENCODER)
+        .map_or((0, 0, verdicts.coins.len()), |c| c.counts());
     let deployed = match verdicts.deployed.last() {
         Some(last) if last.policy.is_zero => "the zero head: nothing earned on validation".to_owned(),
         Some(last) => format!("{}, entry above {} × cost", last.lane.code(), last.policy.multiple),

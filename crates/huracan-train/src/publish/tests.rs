@@ -409,7 +409,7 @@ fn nothing_is_promoted_while_a_coin_has_drifted_and_its_champion_is_not_traded()
     predecessors(&store, -100.0);
     let mut drifted = made();
     for coin in &mut drifted.verdicts.coins {
-        coin.drift_action = huracan_core::drift::DriftAction::NoPromotion;
+        coin.promotion_held = true;
         coin.gates.iter_mut().filter(|gate| gate.gate == "drift").for_each(|gate| gate.passed = false);
     }
     let published = publish_of(&store, &drifted).unwrap();

@@ -14,6 +14,7 @@ use huracan_store::formats::roster::Roster;
 use huracan_store::formats::run::RunSource;
 use huracan_store::{LocalStore, StoreError};
 use huracan_train::engine::Outcome;
+use huracan_train::engine::verdicts::ENCODER;
 use huracan_train::pipeline::{self, Ending, Finished, Job};
 use huracan_train::publish::drift_actions;
 use huracan_train::settings::{Settings, Universe};
@@ -180,8 +181,11 @@ fn canaries(summary: &mut RunSummary, finished: &Finished) {
 
 fn findings(finished: &Finished) -> Findings {
     let verdicts = &finished.outcome.verdicts;
-    let (helped, hurt, undecided) =
-        verdicts.sharing.first().map_or((0, 0, verdicts.coins.len()), |compared| compared.counts());
+    let (helped, hurt, undecided) = verdicts
+        .sharing
+        .iter()
+        .find(|c| c.comparison.code == ENCODER)
+        .map_or((0, 0, verdicts.coins.len()), |compared| compared.counts());
     Findings {
         universe_net_pct: verdicts.universe_net_pct,
         placebo_net_pct: verdicts.placebo_net_pct.clone(),

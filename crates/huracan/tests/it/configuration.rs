@@ -47,7 +47,7 @@ fn the_schema_is_json_and_closed() {
     let schema = ran.json();
     assert_eq!(schema["additionalProperties"], false);
     let kind = &schema["properties"]["engine"]["properties"]["shared_encoder"]["properties"]["type"];
-    assert_eq!(kind["default"], "pca");
+    assert_eq!(kind["default"], "auto");
     assert!(schema["$schema"].as_str().unwrap().contains("2020-12"));
 }
 

@@ -10,12 +10,18 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Fewer folds, placebos and horizons than a real run: the same path in a few seconds.
+/// Fewer folds, placebos, horizons and sampled rows than a real run: the same path in a few seconds.
 pub const CONFIG: &str = "\
 walk_forward: {folds: 3}
 trade_ok: {placebos: 4}
 labels: {research_horizons_bars: [12]}
-engine: {shared_encoder: {n_components: 10, smaller_components: []}}
+engine:
+  shared_encoder:
+    n_components: 10
+    smaller_components: []
+    ranks: [3]
+    autoencoder: {codes: 4, hidden: 16, epochs_max: 2}
+heads: {trees_rounds: 20, trees_components: 4, sample_rows: 4096}
 ";
 
 /// Fourteen coins, 175 days, hourly.

@@ -9,7 +9,7 @@ pub mod evidence;
 mod tenure;
 
 pub use evidence::{Evidence, RunEvidence};
-pub use tenure::Tenure;
+pub use tenure::{Tenure, rate_of_one_night};
 
 use crate::stats::performance::max_drawdown;
 use crate::stats::sharpe::annualised_sharpe;
@@ -148,7 +148,7 @@ pub struct Comparison {
     pub drawdown_change_pct: f64,
     /// The paired evidence; `None` for a coin that cannot be tested.
     pub evidence: Option<Evidence>,
-    /// The false-discovery rate the coin is held to.
+    /// The false-discovery rate the coin is held to tonight.
     pub rate: f64,
     /// How the champion came to its place.
     pub tenure: Tenure,
@@ -186,7 +186,14 @@ pub fn challenge(pairs: &[Pair], terms: &Terms) -> Decisions {
             }
         })
         .collect();
-    let rates: Vec<f64> = pairs.iter().map(|pair| rule.rate(&pair.tenure)).collect();
+    let rates: Vec<f64> = pairs
+        .iter()
+        .zip(&differences)
+        .map(|(pair, difference)| {
+            let window = difference.bps.len() as f64;
+            rate_of_one_night(rule.rate(&pair.tenure), pair.tenure.days_watched, window)
+        })
+        .collect();
     let weighed =
         evidence::weigh(&differences, &rates, rule.false_discovery_rate, terms.mean_block_days, terms.seed);
     let coins = pairs.iter().zip(weighed.coins).zip(rates);

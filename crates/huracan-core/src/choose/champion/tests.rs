@@ -119,7 +119,11 @@ fn a_loss_is_named_and_an_equal_is_not() {
 #[test]
 fn a_champion_chosen_lately_and_a_coin_that_flips_ask_for_stronger_evidence() {
     let rule = ChampionRule::default();
-    let after = |days: f64, choices_lately: usize| Tenure { days_since_chosen: Some(days), choices_lately };
+    let after = |days: f64, choices_lately: usize| Tenure {
+        days_since_chosen: Some(days),
+        days_watched: 0.0,
+        choices_lately,
+    };
     let check = |tenure: Tenure, expected: f64| {
         assert!((rule.rate(&tenure) - expected).abs() < 1e-12, "{tenure:?}: {}", rule.rate(&tenure));
     };
@@ -129,7 +133,7 @@ fn a_champion_chosen_lately_and_a_coin_that_flips_ask_for_stronger_evidence() {
     check(after(7.0, 1), 0.05);
     check(after(-2.0, 1), 0.005);
     check(after(40.0, 0), 0.10);
-    check(Tenure { days_since_chosen: None, choices_lately: 3 }, 0.0125);
+    check(Tenure { days_since_chosen: None, days_watched: 0.0, choices_lately: 3 }, 0.0125);
 
     // A gain that suffices against a settled champion does not against one of yesterday; a larger does.
     let decide = |gain: f64, tenure: Tenure| {

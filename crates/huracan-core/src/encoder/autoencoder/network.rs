@@ -108,6 +108,27 @@ impl Network {
         arrays.collect()
     }
 
+    /// What a weighted sum of the codes makes of each standardised feature where the network is linear, near
+    /// zero: `W₀'W₁'w`; length p. Codes beyond `weights` count as 0.
+    pub fn linear_reach(&self, weights: &[f64]) -> Vec<f64> {
+        let [first, second, ..] = &self.layers;
+        let (hidden, codes) = (first.bias.len(), second.bias.len());
+        let by_hidden: Vec<f64> = (0..hidden)
+            .map(|h| {
+                weights
+                    .iter()
+                    .take(codes)
+                    .enumerate()
+                    .map(|(k, w)| w * f64::from(second.weight[h * codes + k]))
+                    .sum()
+            })
+            .collect();
+        let of = |i: usize| {
+            by_hidden.iter().enumerate().map(|(h, v)| v * f64::from(first.weight[i * hidden + h])).sum()
+        };
+        (0..self.features()).map(of).collect()
+    }
+
     /// The network of arrays as [`Network::to_arrays`] gives them, in any order; others are ignored.
     ///
     /// # Errors

@@ -144,18 +144,30 @@ pub(super) fn models(
     };
     let trees = if layout.trees { gather(0) } else { Vec::new() };
     let trees_coded = if layout.trees_coded { gather(settings.heads.trees_components) } else { Vec::new() };
-    Ok(Models { autoencoders, trees, trees_coded })
+    Ok(Models { autoencoders, epochs: epochs(plan).1, trees, trees_coded })
+}
+
+/// Moments until which autoencoders are fitted, ascending, each with the stage whose units it reads, and
+/// for every stage (flat) which of them is its own: an inner head's ends where validation begins.
+fn epochs(plan: &Plan) -> (Vec<(UtcMs, usize)>, Vec<usize>) {
+    let ends = plan.folds.iter().enumerate().flat_map(|(f, fold)| {
+        [(fold.validation_start, Stage::Inner.at(f)), (fold.train_end, Stage::Full.at(f))]
+    });
+    let ends: Vec<(UtcMs, usize)> = ends.collect();
+    let mut distinct = ends.clone();
+    distinct.sort_unstable();
+    distinct.dedup_by_key(|(until, _)| *until);
+    let of = ends.iter().map(|(until, _)| distinct.partition_point(|(other, _)| other < until));
+    (distinct.clone(), of.collect())
 }
 
 /// One autoencoder an epoch, each warm from the one before; none where one fails.
 fn autoencoders_of(engine: &Engine<'_>, plan: &Plan, pools: &Pools, book: &Book) -> Vec<Encoder> {
     let settings = engine.settings;
     let month = (settings.walk.inner_days * UtcMs::DAY as f64) as i64;
-    let first = (&pools.stages[Stage::Inner.at(0)], plan.folds[0].validation_start);
-    let later =
-        plan.folds.iter().enumerate().map(|(f, fold)| (&pools.stages[Stage::Full.at(f)], fold.train_end));
     let mut made: Vec<Encoder> = Vec::new();
-    for (e, (pool, until)) in std::iter::once(first).chain(later).enumerate() {
+    for (e, (until, stage)) in epochs(plan).0.into_iter().enumerate() {
+        let pool = &pools.stages[stage];
         let end = book.before(until);
         let split = book.before(UtcMs(until.0 - month));
         let rows = standardised(pool, book, end);
@@ -164,9 +176,10 @@ fn autoencoders_of(engine: &Engine<'_>, plan: &Plan, pools: &Pools, book: &Book)
             CodeMap::Linear(_) => None,
         });
         let seed = settings.seed.child("autoencoder", e as u64);
-        let (train, held) = (rows.get(.., ..split), rows.get(.., split..));
-        let trained = autoencoder::train(&settings.encoder.autoencoder, train, held, seed, warm);
-        match trained {
+        let (learning, held) = (rows.get(.., ..split), rows.get(.., split..));
+        let fit = |warm| autoencoder::train(&settings.encoder.autoencoder, learning, held, seed, warm);
+        // One of another rank has another shape and starts anew.
+        match fit(warm).or_else(|| fit(None)) {
             Some(trained) => made.push(Encoder::autoencoder(trained, &pool.deviation, until)),
             None => return Vec::new(),
         }
@@ -201,7 +214,8 @@ fn trees_of(
     let end_of = |stage: Stage| plan.edges[stage.segments(plan_fold).end];
     let inner_end = end_of(Stage::Inner);
     let held_from = UtcMs(inner_end.0 - days(settings.walk.inner_days));
-    let known_until = UtcMs(held_from.0 - days(settings.walk.embargo_days));
+    let window = settings.label.window_bars() as i64 * settings.timeframe.ms();
+    let known_until = UtcMs(held_from.0 - days(settings.walk.embargo_days).max(window));
     let inner_pool = &pools.stages[Stage::Inner.at(fold)];
     let learning = book.of_half(0..book.before(known_until), 1 - half);
     let held = book.of_half(book.before(held_from)..book.before(inner_end), 1 - half);

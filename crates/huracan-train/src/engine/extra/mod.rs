@@ -6,8 +6,8 @@
 //! Three steps: the maps are fitted on rows sampled from all coins ([`fit`]); every coin's rows are
 //! encoded and their moments with features and label kept on scratch ([`pass`]); pools and choices.
 //!
-//! An autoencoder knows no label: the one that the inner heads of a fold read is the one of the full
-//! heads of the fold before, fitted until exactly where validation begins. Trees know labels: each fold
+//! An autoencoder knows no label: the inner heads of a fold read one that was fitted until exactly where
+//! validation begins, which is the one of the full heads before where folds and validations are equally long. Trees know labels: each fold
 //! and stage has its own, and a coin reads those that were fitted on the other half of the
 //! underlyings.
 
@@ -93,19 +93,20 @@ pub struct Trees {
 /// Everything that was fitted on rows.
 #[derive(Default)]
 pub struct Models {
-    /// The autoencoder of every epoch: that of the first fold's inner heads, then one a fold.
+    /// Autoencoders, each fitted until a later moment than the one before.
     pub autoencoders: Vec<Encoder>,
+    /// Which of them a stage (flat) reads.
+    pub epochs: Vec<usize>,
     /// Trees per stage (flat).
     pub trees: Vec<Option<Trees>>,
     /// Trees over principal components per stage (flat).
     pub trees_coded: Vec<Option<Trees>>,
 }
 
-/// Which of a run's autoencoders a stage reads.
-fn epoch(fold: usize, stage: Stage) -> usize {
-    match stage {
-        Stage::Inner => fold,
-        Stage::Full => fold + 1,
+impl Models {
+    /// The autoencoder that a stage reads.
+    fn autoencoder(&self, stage: usize) -> Option<&Encoder> {
+        self.autoencoders.get(*self.epochs.get(stage)?)
     }
 }
 
@@ -198,6 +199,17 @@ impl Extra {
         self.choices.get(fold)?.iter().find(|(l, _)| *l == lane).map(|(_, choice)| choice)
     }
 
+    /// Whether a lane's maps could be fitted in every stage.
+    pub fn is_made(&self, lane: Lane) -> bool {
+        let all = |trees: &[Option<Trees>]| !trees.is_empty() && trees.iter().all(Option::is_some);
+        match lane {
+            Lane::Autoencoder => !self.models.autoencoders.is_empty(),
+            Lane::Trees => all(&self.models.trees),
+            Lane::TreesCoded => all(&self.models.trees_coded),
+            _ => false,
+        }
+    }
+
     /// The autoencoder of the last fold, as deployed.
     pub fn autoencoder(&self) -> Option<&Encoder> {
         self.models.autoencoders.last()
@@ -267,7 +279,7 @@ impl Extra {
         stage: Stage,
     ) -> Mat<f64> {
         let mut out = Mat::zeros(z.nrows(), self.layout.width());
-        if let Some(encoder) = self.models.autoencoders.get(epoch(fold, stage)) {
+        if let Some(encoder) = self.models.autoencoder(stage.at(fold)) {
             out.get_mut(.., ..encoder.components()).copy_from(encoder.encode_rows(z));
         }
         self.trees_into(&mut out, pool, z, half, stage.at(fold));

@@ -8,7 +8,7 @@ use super::super::statistics::{
 };
 use super::super::survey::Survey;
 use super::super::{Engine, EngineError, Market};
-use super::{Block, Blocks, Choice, Extra, ExtraPool, block_name, epoch, half, own_rows, pooled_head};
+use super::{Block, Blocks, Choice, Extra, ExtraPool, block_name, half, own_rows, pooled_head};
 use crate::pool::{Fenced, run_ordered};
 use crate::scratch::ScratchError;
 use faer::linalg::matmul::matmul;
@@ -65,8 +65,14 @@ pub(super) fn encode(
                 }
                 Ok(Ok(None)) => {}
                 Ok(Err(error)) => disk = Some(error),
-                // The coin fails for good in the slopes pass, which finds no blocks of it.
-                Err(panic) => engine.observer.note(&format!("{symbol}: {panic}")),
+                // It goes on without these codes.
+                Err(panic) => {
+                    engine.observer.note(&format!("{symbol} has no codes learnt on rows: {panic}"));
+                    let nothing = vec![0.0; 2 * plan.folds.len()];
+                    if let Err(error) = engine.scratch.write(&block_name(i), &nothing) {
+                        disk = Some(error);
+                    }
+                }
             }
         },
     )?;
@@ -191,7 +197,7 @@ impl Pass<'_> {
         let mut last: Option<(usize, Mat<f64>)> = None;
         for (f, fold) in self.plan.folds.iter().enumerate() {
             for stage in Stage::ALL {
-                let pool = &self.pools.stages[stage.at(f)];
+                let (plan, pool) = (self.plan, &self.pools.stages[stage.at(f)]);
                 let rows = self.rows(&prepared, stage.segments(fold));
                 let own = |segments: Range<usize>, needed: f64| {
                     let moments = coin_moments(&grams, segments, needed)?;
@@ -205,32 +211,24 @@ impl Pass<'_> {
                     }
                     continue;
                 };
-                let epoch = epoch(f, stage);
-                let codes_end = self.rows(&prepared, fold.train.clone()).end.max(
-                    self.plan
-                        .folds
-                        .get(f + 1)
-                        .map_or(0, |next| self.rows(&prepared, next.validation.clone()).end),
-                );
-                if last.as_ref().is_none_or(|(made, codes)| *made != epoch || codes.nrows() < rows.end) {
-                    let encoded = self.extra.models.autoencoders.get(epoch);
-                    let span = z.as_ref().subrows(0, codes_end.min(n));
-                    last = Some((
-                        epoch,
-                        encoded.map_or_else(|| Mat::zeros(span.nrows(), 0), |e| e.encode_rows(span)),
-                    ));
-                }
                 let end = match stage {
                     Stage::Inner => self.rows(&prepared, fold.validation.clone()).end.max(rows.end),
                     Stage::Full => rows.end,
                 };
-                let codes = self.columns(
-                    last.as_ref().map(|(_, c)| c.as_ref()),
-                    z.as_ref().subrows(0, end),
-                    pool,
-                    half,
-                    stage.at(f),
-                );
+                let epoch = self.extra.models.epochs[stage.at(f)];
+                if last.as_ref().is_none_or(|(made, codes)| *made != epoch || codes.nrows() < end) {
+                    // Stages that share an autoencoder follow each other: encode for the longer one.
+                    let next = plan.folds.get(f + 1).map_or(0..0, |next| next.validation.clone());
+                    let longest = end.max(self.rows(&prepared, fold.train.clone()).end);
+                    let longest =
+                        if next.is_empty() { longest } else { longest.max(self.rows(&prepared, next).end) };
+                    let span = z.as_ref().subrows(0, longest.min(n));
+                    let encoder = self.extra.models.autoencoder(stage.at(f));
+                    let codes = encoder.map_or_else(|| Mat::zeros(span.nrows(), 0), |e| e.encode_rows(span));
+                    last = Some((epoch, codes));
+                }
+                let encoded = last.as_ref().map(|(_, codes)| codes.as_ref());
+                let codes = self.columns(encoded, z.as_ref().subrows(0, end), pool, half, stage.at(f));
                 let block = self.block(&prepared, known, &codes, &training, rows);
                 if stage == Stage::Inner {
                     let judged = own(fold.validation.clone(), needed / 4.0).map(|judged| {

@@ -8,7 +8,7 @@
 use super::{Known, Pass, StageHeads, rows_of};
 use crate::engine::extra::Extra;
 use crate::engine::lanes::{self, Lane, Slopes, prior_name};
-use crate::engine::pools::Pools;
+use crate::engine::pools::{Codes, Pools};
 use crate::engine::prepare::{Prepared, prepare};
 use crate::engine::statistics::{Stage, Statistics, Targets, placebo_signs, read_grams};
 use crate::engine::survey::Survey;
@@ -20,8 +20,9 @@ use crate::scratch::ScratchError;
 use faer::{Mat, MatRef};
 use huracan_core::bank::{Delta, block_permutation, permutation_delta};
 use huracan_core::drift::{DriftReport, FeatureReference, Reference, coverage, past_psis, report};
-use huracan_core::encoder::Encoder;
+use huracan_core::encoder::{CodeMap, Encoder};
 use huracan_core::regime::Regime;
+use huracan_core::trial::metrics::{ScoreQuality, score_quality};
 use huracan_core::trial::plan::Plan;
 use huracan_core::trial::simulate::{FullLedger, Policy, simulate};
 use huracan_core::words::UtcMs;
@@ -34,6 +35,11 @@ pub struct Explained {
     pub deltas: BTreeMap<String, Delta>,
     /// The last week against training.
     pub drift: Option<DriftReport>,
+    /// Score against label over the test folds, of the lane deployed in each; `None` when undefined.
+    pub agreement: Option<ScoreQuality>,
+    /// How much the final head looks at each feature: weights of a linear head, gains of trees, what an
+    /// autoencoder's layers make of the weights of its codes.
+    pub importance: Vec<f64>,
 }
 
 /// Permutations of every feature.
@@ -81,7 +87,7 @@ pub fn explain(
         times: 0,
     };
     let coins = &verdicts.coins;
-    let encoder = yardstick(pools, extra, plan, verdicts);
+    let encoder = yardstick(pools, extra, slopes, plan, verdicts);
     let sample: Vec<usize> = (0..coins.len()).step_by(coins.len().div_ceil(LIMIT_COINS).max(1)).collect();
     let mut limits: Vec<Vec<f64>> = vec![Vec::new(); names.len()];
     let mut disk: Option<ScratchError> = None;
@@ -114,13 +120,12 @@ pub fn explain(
             let coin = &coins[n];
             let prepared = pass.prepared(survey, coin.index)?;
             let linear = coin.lanes.iter().all(|lane| lane.is_linear());
-            let deltas = if linear || n % stride == 0 {
-                pass.deltas(coin, &prepared, verdicts, names)?
-            } else {
-                BTreeMap::new()
-            };
-            let drift = pass.drift(coin, &prepared, names, &limits, encoder.as_ref());
-            Ok(Explained { deltas, drift })
+            let measured = linear || n % stride == 0;
+            let (deltas, agreement) = pass.worth(coin, &prepared, verdicts, names, measured)?;
+            let importance = pass.importance(coin, &prepared);
+            let encoder = encoder.as_ref().filter(|_| coin.lane.encoder().is_some());
+            let drift = pass.drift(&importance, coin, &prepared, names, &limits, encoder);
+            Ok(Explained { deltas, drift, agreement, importance })
         },
         |n, result: Fenced<Result<Explained, ScratchError>>| {
             let symbol = survey.coins[coins[n].index].symbol.to_string();
@@ -144,16 +149,27 @@ pub fn explain(
     }
 }
 
-/// The encoder whose reconstruction is watched: the one deployed, else the principal components that
-/// validation liked best.
-fn yardstick(pools: &Pools, extra: &Extra, plan: &Plan, verdicts: &Verdicts) -> Option<Encoder> {
+/// The encoder that the deployed heads read: the one whose reconstruction is watched.
+fn yardstick(
+    pools: &Pools,
+    extra: &Extra,
+    slopes: &Slopes,
+    plan: &Plan,
+    verdicts: &Verdicts,
+) -> Option<Encoder> {
     let last = plan.folds.len().checked_sub(1)?;
-    let lane = verdicts.deployed.last()?.lane;
-    if lane == Lane::Autoencoder {
-        return extra.autoencoder().cloned();
-    }
     let choices = &pools.choices[last];
-    let codes = if lane == Lane::Rrr { choices.rrr.variant.codes } else { choices.pca.variant.codes };
+    let codes = match verdicts.deployed.last()?.lane {
+        Lane::Autoencoder => return extra.autoencoder().cloned(),
+        Lane::Pca => choices.pca.variant.codes,
+        Lane::Rrr => choices.rrr.variant.codes,
+        Lane::UnpooledCodes => slopes.unpooled[last][1].variant.codes,
+        Lane::TreesCoded => {
+            let trees = extra.models.trees_coded.get(Stage::Full.at(last))?.as_ref()?;
+            Codes::Pca(trees.components)
+        }
+        Lane::Plain | Lane::OwnPca | Lane::Unpooled | Lane::Trees => return None,
+    };
     pools.encoder(plan, last, codes)
 }
 
@@ -186,6 +202,7 @@ impl Pass<'_> {
     /// The last week of a coin against the training rows of its final head.
     fn drift(
         &self,
+        importance: &[f64],
         coin: &CoinVerdict,
         prepared: &Prepared,
         names: &[String],
@@ -219,20 +236,48 @@ impl Pass<'_> {
             Reference::new(features?, week, coverage(&views)?, &errors(0, end, 4 * REFERENCE_STRIDE));
         let window: Vec<Vec<f64>> = (0..names.len()).map(|j| column(prepared, j, n - week, n)).collect();
         let window: Vec<&[f64]> = window.iter().map(Vec::as_slice).collect();
-        report(&reference, &window, &coin.head.weights, &errors(n - week, n, 1))
+        report(&reference, &window, importance, &errors(n - week, n, 1))
     }
 
-    /// What each feature is worth to the coin's net, over all test folds.
-    fn deltas(
+    /// How much the final head looks at each feature, codes that are not linear included.
+    fn importance(&self, coin: &CoinVerdict, prepared: &Prepared) -> Vec<f64> {
+        let head = &coin.head;
+        let mut out: Vec<f64> = head.weights.iter().map(|w| w.abs()).collect();
+        let half = crate::engine::extra::half(prepared.series.symbol.underlying());
+        let last = Stage::Full.at(self.plan.folds.len().saturating_sub(1));
+        let models = &self.extra.models;
+        let trees = match head.lane {
+            Lane::Trees => models.trees.get(last),
+            Lane::TreesCoded => models.trees_coded.get(last),
+            _ => None,
+        };
+        if let Some(trees) = trees.and_then(Option::as_ref) {
+            out.iter_mut().zip(trees.halves[half].importance()).for_each(|(sum, gain)| *sum += gain);
+        }
+        if let (Lane::Autoencoder, Some(encoder)) = (head.lane, self.extra.autoencoder())
+            && let CodeMap::Network(network) = &encoder.map
+        {
+            let reach = network.linear_reach(&head.code_weights[..self.extra.layout.codes]);
+            out.iter_mut().zip(reach).for_each(|(sum, reach)| *sum += reach.abs());
+        }
+        out
+    }
+
+    /// What each feature is worth to the coin's net over the test folds that were traded (nothing where it
+    /// is not `measured`), and how the score of the lane deployed in each fold went with the label.
+    fn worth(
         &self,
         coin: &CoinVerdict,
         prepared: &Prepared,
         verdicts: &Verdicts,
         names: &[String],
-    ) -> Result<BTreeMap<String, Delta>, ScratchError> {
+        measured: bool,
+    ) -> Result<(BTreeMap<String, Delta>, Option<ScoreQuality>), ScratchError> {
         let (engine, settings) = (self.engine, self.engine.settings);
         let index = coin.index;
-        let Some(statistics) = self.statistics.coins[index].as_ref() else { return Ok(BTreeMap::new()) };
+        let Some(statistics) = self.statistics.coins[index].as_ref() else {
+            return Ok((BTreeMap::new(), None));
+        };
         let mut known = Known {
             index,
             statistics,
@@ -246,17 +291,17 @@ impl Pass<'_> {
         let days = test_days(self.plan);
         let linear = coin.lanes.iter().all(|lane| lane.is_linear());
         let repetitions = if linear { REPETITIONS } else { 1 };
+        let (mut scored, mut labels) = (Vec::new(), Vec::new());
         let mut intact = vec![0.0; days];
         let mut permuted = vec![vec![vec![0.0; days]; repetitions]; names.len()];
         for (f, fold) in self.plan.tested().iter().enumerate() {
-            // The basis of own principal components is the one of the first training rows.
-            self.stage_heads(&mut known, f, fold, Stage::Inner);
             let heads = self.stage_heads(&mut known, f, fold, Stage::Full);
             let Some((heads, span)) = heads.zip(fold.test) else { continue };
             let (from, to) = rows_of(prepared, span);
             let Some((model, sides)) = self.one_side(prepared, from, to) else { continue };
             let scene = Scene {
                 lane: coin.lanes[f].at(),
+                survival: heads.heads[coin.lanes[f].at()].survival,
                 policy: self.policies(prepared.series.symbol.market())[verdicts.deployed[f].policy.index],
                 size: position_size(settings, &model),
                 sides: &sides,
@@ -265,6 +310,14 @@ impl Pass<'_> {
             };
             let scores = self.scores(&known, prepared, &heads, (f, Stage::Full), (from, to));
             let scores: Vec<f64> = (0..to - from).map(|i| scores[(i, scene.lane)]).collect();
+            let label = &prepared.labels[0];
+            for i in (from..to).filter(|&i| prepared.usable[i] && label[i].is_finite()) {
+                scored.push(scene.survival * scores[i - from]);
+                labels.push(label[i] - heads.moments.mean_y[0]);
+            }
+            if !measured || verdicts.deployed[f].policy.is_zero {
+                continue;
+            }
             self.daily(prepared, &tape, &scene, &scores, &mut intact);
             let block = settings.timeframe.bars_in_days(BLOCK_DAYS);
             for r in 0..repetitions {
@@ -279,12 +332,16 @@ impl Pass<'_> {
                 }
             }
         }
+        let lags = settings.label.horizon_bars + settings.timeframe.bars_in_days(1.0);
+        let agreement = score_quality(&scored, &labels, 0.0, 0.0, lags);
+        if !measured {
+            return Ok((BTreeMap::new(), agreement));
+        }
         let lag = settings.metric_options(settings.seed).hac_lag_days;
-        let measured = names.iter().zip(&permuted);
-        let deltas = measured.filter_map(|(name, permuted)| {
+        let deltas = names.iter().zip(&permuted).filter_map(|(name, permuted)| {
             permutation_delta(&intact, permuted, lag).map(|delta| (name.clone(), delta))
         });
-        Ok(deltas.collect())
+        Ok((deltas.collect(), agreement))
     }
 
     /// Scores with one feature's rows in another order; `None` where the head does not look at it.
@@ -333,7 +390,7 @@ impl Pass<'_> {
         sums: &mut [f64],
     ) {
         let scores = Mat::from_fn(scores.len(), 1, |i, _| scores[i]);
-        let edge = self.edges(prepared, &scores, 0, scene.from);
+        let edge = self.edges(prepared, &scores, (0, scene.survival), scene.from);
         let view = tape.view(0, scene.from, scene.to, &edge, scene.sides, scene.size);
         let mut ledger = FullLedger::default();
         simulate(&view, &scene.policy, &mut ledger);
@@ -350,6 +407,7 @@ impl Pass<'_> {
 /// One coin's fold as it was traded.
 struct Scene<'a> {
     lane: usize,
+    survival: f64,
     policy: Policy,
     size: f64,
     sides: &'a [f64],

@@ -7,9 +7,7 @@
 pub mod explain;
 
 use crate::engine::extra::{Blocks, Extra};
-use crate::engine::lanes::{
-    self, Lane, LaneFold, PLACEBO, Slopes, own_correlation_basis, prior_name, unpooled_head,
-};
+use crate::engine::lanes::{self, Lane, LaneFold, PLACEBO, Slopes, prior_name, unpooled_head};
 use crate::engine::pools::{Codes, Pool, Pools, Variant};
 use crate::engine::prepare::{Prepared, Signs, prepare};
 use crate::engine::statistics::{
@@ -29,7 +27,6 @@ use huracan_core::gram::Moments;
 use huracan_core::heads::own::deviations;
 use huracan_core::labels::LabelKind;
 use huracan_core::regime::{self, Regime, RegimeRules};
-use huracan_core::trial::metrics::{ScoreQuality, score_quality};
 use huracan_core::trial::plan::{Fold, Plan};
 use huracan_core::trial::simulate::{FullLedger, Policy, Totals, simulate};
 use huracan_core::words::{Market as MarketKind, UtcMs};
@@ -113,9 +110,6 @@ pub struct CoinTrial {
     pub records: Vec<Vec<Vec<FoldRecord>>>,
     /// Per fold: bars judged, correlation of the deployed lane, costs as charged.
     pub folds: Vec<FoldFacts>,
-    /// Score against label over all folds, per lane of the label, both about their training means;
-    /// `None` when undefined.
-    pub agreement: Vec<Option<ScoreQuality>>,
     /// Heads of the final fit, per lane of the label.
     pub heads: Vec<Option<FinalHead>>,
     /// Buy-and-hold over the judged bars, percent.
@@ -159,14 +153,13 @@ pub struct Panel {
 pub struct Trials {
     /// One per coin of the survey; `None` where the job failed or the coin had no fold.
     pub coins: Vec<Option<CoinTrial>>,
+    /// Lanes of the label that were tried and could be made.
+    pub tried: Vec<Lane>,
     /// Cross-sections over the test span.
     pub panel: Panel,
     /// Coins whose job broke.
     pub failed: Vec<Failed>,
 }
-
-/// Scores and labels on the test span, per lane of the label.
-type Pairs = Vec<(Vec<f64>, Vec<f64>)>;
 
 struct Work {
     trial: Option<CoinTrial>,
@@ -277,7 +270,11 @@ pub fn trials(
     )?;
     match disk {
         Some(error) => Err(error.into()),
-        None => Ok(Trials { coins: out, panel, failed }),
+        None => {
+            let made = |lane: &Lane| lane.is_tried(settings) && (lane.is_linear() || extra.is_made(*lane));
+            let tried = Lane::ALL.into_iter().filter(made).collect();
+            Ok(Trials { coins: out, tried, panel, failed })
+        }
     }
 }
 
@@ -331,6 +328,8 @@ struct StageHead {
     /// Over codes that are not linear, as they are; empty for a linear lane.
     code_weights: Vec<f64>,
     slope: f64,
+    /// Share of the training slope that survived validation: what edges are scaled by.
+    survival: f64,
     tau: Option<f64>,
     /// Over design columns (common units), and the intercept.
     row: (Vec<f64>, f64),
@@ -392,13 +391,11 @@ impl Pass<'_> {
             placebos: Vec::new(),
             records: Vec::new(),
             folds: Vec::new(),
-            agreement: vec![None; PLACEBO],
             heads: vec![None; PLACEBO],
             buy_and_hold_pct: 0.0,
             regime_shares: vec![0.0; Regime::ALL.len()],
             regime: known.regimes.last().copied().unwrap_or(Regime::Unknown),
         };
-        let mut pairs: Pairs = vec![(Vec::new(), Vec::new()); PLACEBO];
         for (f, fold) in self.plan.folds.iter().enumerate() {
             for stage in Stage::ALL {
                 let heads = self.stage_heads(&mut known, f, fold, stage);
@@ -414,23 +411,12 @@ impl Pass<'_> {
                         trial.validation.push(totals);
                         trial.validation_scores.push(scores);
                     }
-                    Stage::Full => self.test(
-                        &known,
-                        &prepared,
-                        &tape,
-                        heads.as_ref(),
-                        f,
-                        span,
-                        &mut trial,
-                        &mut pairs,
-                        &mut work,
-                    ),
+                    Stage::Full => {
+                        self.test(&known, &prepared, &tape, heads.as_ref(), f, span, &mut trial, &mut work)
+                    }
                 }
             }
         }
-        let lags = settings.label.horizon_bars + settings.timeframe.bars_in_days(1.0);
-        trial.agreement =
-            pairs.iter().map(|(scores, labels)| score_quality(scores, labels, 0.0, 0.0, lags)).collect();
         trial.buy_and_hold_pct = buy_and_hold(&prepared, self.plan);
         let (from, to) = rows_of(&prepared, (self.plan.test_start, self.plan.test_end));
         for regime in &known.regimes[from..to] {
@@ -448,8 +434,8 @@ impl Pass<'_> {
         let raw = coin_moments(&known.grams, stage.segments(fold), rows_min(settings))?;
         let raw = raw.rescaled(&known.statistics.own.0, &known.statistics.own.1);
         let own = raw.standardised(&pool.deviation);
-        if known.own_basis.is_none() {
-            known.own_basis = own_correlation_basis(&own);
+        if known.own_basis.is_none() || stage == Stage::Full {
+            known.own_basis = Eigenbasis::new(&own.cov).or(known.own_basis.take());
         }
         let heads_len = lanes.len() * p + self.extra.lanes().count() * self.extra.head_len();
         let priors = &known.priors[at * heads_len..(at + 1) * heads_len];
@@ -485,7 +471,7 @@ impl Pass<'_> {
                     Codes::None => own[i],
                     _ => (0..w.ncols()).map(|k| w[(i, k)] * own[k]).sum::<f64>(),
                 };
-                heads[l].weights = (0..p).map(|i| survival[l] * (followed[(i, j)] + deviation(i))).collect();
+                heads[l].weights = (0..p).map(|i| followed[(i, j)] + deviation(i)).collect();
                 heads[l].slope = slopes[j];
                 heads[l].tau = found[j].tau;
             }
@@ -496,7 +482,7 @@ impl Pass<'_> {
                 && let Some(head) = unpooled_head(pool, &own.targets(&[0]), chosen.variant)
             {
                 let l = lane.at();
-                heads[l].weights = head.into_iter().map(|w| survival[l] * w).collect();
+                heads[l].weights = head;
                 heads[l].slope = 1.0;
             }
         }
@@ -513,7 +499,7 @@ impl Pass<'_> {
             let Some(deviation) = deviation.pop() else { continue };
             let mut whole = vec![0.0; self.extra.head_len()];
             for (i, &column) in columns.iter().enumerate() {
-                whole[column] = survival[l] * (followed[(i, 0)] + deviation.weights[i]);
+                whole[column] = followed[(i, 0)] + deviation.weights[i];
             }
             heads[l].code_weights = whole.split_off(p);
             heads[l].weights = whole;
@@ -524,11 +510,12 @@ impl Pass<'_> {
         let l = Lane::Plain.at();
         let mean_slope = self.slopes.priors[at][l].mean().max(0.0);
         heads.push(StageHead {
-            weights: (0..p).map(|i| survival[l] * mean_slope * priors[l * p + i]).collect(),
+            weights: (0..p).map(|i| mean_slope * priors[l * p + i]).collect(),
             slope: mean_slope,
             ..StageHead::default()
         });
-        for head in &mut heads {
+        for (l, head) in heads.iter_mut().enumerate() {
+            head.survival = survival[if l < lanes.len() { l } else { Lane::Plain.at() }];
             head.row = over_design(&head.weights, pool, &raw.mean, &known.statistics.own);
             if !head.code_weights.is_empty() {
                 let (weights, at_mean) = self.extra.over_codes(at, &head.code_weights, &known.blocks);
@@ -551,12 +538,12 @@ impl Pass<'_> {
             let choice = self.extra.choice(f, lane);
             Some(FinalHead {
                 lane,
-                weights: head.weights.clone(),
-                code_weights: head.code_weights.clone(),
+                weights: head.weights.iter().map(|w| head.survival * w).collect(),
+                code_weights: head.code_weights.iter().map(|w| head.survival * w).collect(),
                 code_mean: self.extra.code_means(Stage::Full.at(f), &known.blocks),
                 mean: heads.moments.mean.clone(),
                 slope: head.slope,
-                survival: self.slopes.survival[f][lane.at()],
+                survival: head.survival,
                 tau: head.tau,
                 lambda: choice.map_or(variant.lambda, |c| c.lambda),
                 codes: if choice.is_some() { Codes::None } else { variant.codes },
@@ -567,7 +554,8 @@ impl Pass<'_> {
         Lane::ALL.map(of).to_vec()
     }
 
-    /// Scores of all lanes over rows `[from, to)`, rows × lanes, in label units.
+    /// Scores of all lanes over rows `[from, to)`, rows × lanes, in label units, before what survived of
+    /// them is asked.
     fn scores(
         &self,
         known: &Known<'_>,
@@ -663,7 +651,14 @@ impl Pass<'_> {
             .collect()
     }
 
-    fn edges(&self, prepared: &Prepared, scores: &Mat<f64>, lane: usize, from: usize) -> Vec<f64> {
+    /// Expected edges, bps: the part of the scores that survived validation.
+    fn edges(
+        &self,
+        prepared: &Prepared,
+        scores: &Mat<f64>,
+        (lane, survival): (usize, f64),
+        from: usize,
+    ) -> Vec<f64> {
         let root = (self.engine.settings.label.horizon_bars as f64).sqrt();
         let raw = self.engine.settings.label.kind == LabelKind::Raw;
         (0..scores.nrows())
@@ -672,7 +667,7 @@ impl Pass<'_> {
                 if !prepared.usable[row] {
                     return f64::NAN;
                 }
-                1e4 * scores[(i, lane)] * if raw { 1.0 } else { prepared.sigma[row] * root }
+                1e4 * survival * scores[(i, lane)] * if raw { 1.0 } else { prepared.sigma[row] * root }
             })
             .collect()
     }
@@ -698,7 +693,7 @@ impl Pass<'_> {
         let scores = self.scores(known, prepared, heads, (f, Stage::Inner), (from, to));
         let policies = self.policies(prepared.series.symbol.market());
         let totals = (0..lanes).map(|lane| {
-            let edge = self.edges(prepared, &scores, lane, from);
+            let edge = self.edges(prepared, &scores, (lane, heads.heads[lane].survival), from);
             let view = tape.view(lane, from, to, &edge, &sides, size);
             let of = |policy: &Policy| {
                 let mut totals = Totals::default();
@@ -720,7 +715,6 @@ impl Pass<'_> {
         f: usize,
         span: (UtcMs, UtcMs),
         trial: &mut CoinTrial,
-        pairs: &mut Pairs,
         work: &mut Work,
     ) {
         let settings = self.engine.settings;
@@ -740,7 +734,7 @@ impl Pass<'_> {
         let first_day = self.plan.test_start.day();
         let lag = settings.label.entry_lag_bars;
         for lane in 0..scores.ncols() {
-            let edge = self.edges(prepared, &scores, lane, from);
+            let edge = self.edges(prepared, &scores, (lane, heads.heads[lane].survival), from);
             let view = tape.view(lane, from, to, &edge, &sides, size);
             for (k, policy) in policies.iter().enumerate() {
                 let placebo = (PLACEBO..PLACEBO + placebos).contains(&lane).then(|| lane - PLACEBO);
@@ -754,14 +748,7 @@ impl Pass<'_> {
                 trial.records[f][kept][k] = record(&ledger, prepared, &known.regimes, lag, from, first_day);
             }
         }
-        let label = &prepared.labels[0];
         let label_mean = heads.moments.mean_y[0];
-        for i in (from..to).filter(|&i| prepared.usable[i] && label[i].is_finite()) {
-            for (lane, (scored, labels)) in pairs.iter_mut().enumerate() {
-                scored.push(scores[(i - from, lane)]);
-                labels.push(label[i] - label_mean);
-            }
-        }
         trial.test_scores[f] = self.score_sums(prepared, &scores, label_mean, (from, to));
         let tradable: Vec<f64> = sides.iter().copied().filter(|c| c.is_finite()).collect();
         trial.folds[f] = FoldFacts {
