@@ -239,7 +239,7 @@ impl Settings {
     /// Trials and variance of their Sharpe ratios per day for a run's deflated Sharpe: its own and those
     /// of runs whose data ended strictly before its own, variances weighted by coins.
     pub fn all_trials(&self, own: &PriorTrials) -> (usize, Option<f64>) {
-        let counted = || self.prior_trials.iter().filter(|run| run.until <= own.until).chain([own]);
+        let counted = || self.prior_trials.iter().filter(|run| run.until < own.until).chain([own]);
         let trials =
             counted().map(|run| run.variants.saturating_mul(run.coins)).fold(0, usize::saturating_add);
         let known = || counted().filter_map(|run| run.sharpe_variance.map(|v| (run.coins as f64, v)));

@@ -1,7 +1,6 @@
 //! A small run for tests: settings that fit half a year of hourly bars, and the call.
 
 use super::{Engine, EngineError, Outcome, Silent, run};
-use crate::canary::CanarySettings;
 use crate::scratch::Scratch;
 use crate::settings::{EncoderSettings, HeadSettings, Settings, TradingSettings};
 use crate::source::CandleSource;
@@ -39,7 +38,6 @@ pub(crate) fn settings() -> Settings {
         },
         champion: ChampionRule { sample_size_min: 2, ..ChampionRule::default() },
         placebos: 2,
-        canaries: CanarySettings { enabled: false, ..CanarySettings::default() },
         ..standard
     }
 }
