@@ -214,6 +214,9 @@ pub struct Verdicts {
     pub headless: Vec<usize>,
     /// Per fold, the final one last.
     pub deployed: Vec<Deployed>,
+    /// Correlation with the label out of sample of every lane's heads, over all coins, mean over folds, with
+    /// its standard error over folds; whether or not anything was traded on it.
+    pub lane_ics: Vec<(Lane, Option<LaneIc>)>,
     /// Every way of sharing against doing without.
     pub sharing: Vec<Compared>,
     /// Head and policy variants that competed for the label, per coin.
@@ -486,6 +489,7 @@ pub fn verdicts(engine: &Engine<'_>, survey: &Survey, plan: &Plan, trials: &Tria
         coins,
         headless,
         deployed,
+        lane_ics: trials.tried.iter().map(|&lane| (lane, lane_ic(trials, lane, tested))).collect(),
         sharing,
         variants_tried,
         universe_net_pct,
@@ -641,6 +645,27 @@ pub fn add_days(daily: &mut [f64], record: &FoldRecord) {
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, n) = values.fold((0.0, 0.0), |(s, n), v| (s + v, n + 1.0));
     if n > 0.0 { sum / n } else { 0.0 }
+}
+
+/// A lane's information coefficient.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LaneIc {
+    /// Mean over folds.
+    pub mean: f64,
+    /// Standard error of that mean, from its variation between folds; `None` with one fold.
+    pub std_error: Option<f64>,
+}
+
+fn lane_ic(trials: &Trials, lane: Lane, tested: usize) -> Option<LaneIc> {
+    let of = |f: usize| {
+        let mut sums = ScoreSums::default();
+        let coins = trials.coins.iter().flatten();
+        coins.filter_map(|t| t.test_scores.get(f)).for_each(|s| sums.add(&s[lane.at()], 1.0));
+        sums.correlation()
+    };
+    let ics: Vec<f64> = (0..tested).filter_map(of).collect();
+    let spread = variance(&ics).map(|v| (v / ics.len() as f64).sqrt());
+    (!ics.is_empty()).then(|| LaneIc { mean: mean(ics.iter().copied()), std_error: spread })
 }
 
 /// Coins without any comparison.

@@ -134,6 +134,11 @@ fn lane_rows(settings: &Settings, outcome: &Outcome) -> Vec<Variant> {
                 validation_ic: evidence.validation_ic,
                 validation_net_bps: Some(net).filter(|net| net.is_finite()),
                 test_net_bps: tested_bps(evidence.lane),
+                test_ic: verdicts
+                    .lane_ics
+                    .iter()
+                    .find(|(l, _)| *l == evidence.lane)
+                    .and_then(|(_, ic)| ic.map(|ic| ic.mean)),
                 tried: policies,
                 chosen: evidence.lane == last.lane && !last.policy.is_zero,
             }
@@ -145,6 +150,7 @@ fn lane_rows(settings: &Settings, outcome: &Outcome) -> Vec<Variant> {
         validation_ic: None,
         validation_net_bps: Some(0.0),
         test_net_bps: Some(0.0),
+        test_ic: None,
         tried: 1,
         chosen: last.policy.is_zero,
     });

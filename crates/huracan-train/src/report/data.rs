@@ -317,12 +317,14 @@ pub struct Variant {
     pub head: String,
     /// `none`, `pca`, `rrr`, `autoencoder`, `own PCA`.
     pub encoder: String,
-    /// Rank IC on validation.
+    /// Correlation with the label on validation over all coins.
     pub validation_ic: Option<f64>,
     /// Net on validation, bps a day and coin.
     pub validation_net_bps: Option<f64>,
     /// Net out of sample, bps a day and coin. The choice never saw it.
     pub test_net_bps: Option<f64>,
+    /// Correlation with the label out of sample over all coins, mean over folds.
+    pub test_ic: Option<f64>,
     /// Variants tried under this head and encoder: penalties, thresholds, exits.
     pub tried: usize,
     /// Whether validation chose it.

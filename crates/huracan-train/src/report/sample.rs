@@ -262,6 +262,7 @@ fn sample_variants() -> Variants {
                 validation_ic: Some(0.03 + 0.02 * x[0]),
                 validation_net_bps: Some(3.0 + 4.0 * x[1]),
                 test_net_bps: Some(1.0 + 5.0 * x[2]),
+                test_ic: Some(0.01 + 0.02 * x[2]),
                 tried: 24,
                 chosen: (h, e) == (0, 2),
             }

@@ -141,6 +141,7 @@ fn tried(variants: &Variants) -> String {
             signed(v.test_net_bps, 1),
             axis.bar(v.test_net_bps),
             signed(v.validation_ic, 4),
+            signed(v.test_ic, 4),
             count(v.tried as u64),
         ]
     };
@@ -154,6 +155,7 @@ fn tried(variants: &Variants) -> String {
             ("out of sample", "n"),
             ("bps a day", "bars"),
             ("validation IC", "n"),
+            ("out-of-sample IC", "n"),
             ("variants", "n"),
         ],
         &cells,

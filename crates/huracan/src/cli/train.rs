@@ -140,6 +140,8 @@ pub struct Findings {
     pub undecided: usize,
     /// What is deployed; `None` when no fold was fitted.
     pub deployed: Option<DeployedVariant>,
+    /// Every variant's information coefficient out of sample.
+    pub variant_ics: Vec<VariantIc>,
     /// Every way of sharing against doing without.
     pub sharing: Vec<SharingLine>,
     /// Probability that choosing the best variant was luck, 0..1.
@@ -186,6 +188,17 @@ pub struct DeployedVariant {
     pub exit_band: Option<f64>,
     /// Variants that competed, per coin.
     pub variants_tried: usize,
+}
+
+/// What one variant foretold out of sample, traded or not.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct VariantIc {
+    /// Code of the lane.
+    pub variant: String,
+    /// Correlation of its heads' scores with the label over all coins, mean over folds.
+    pub ic: Option<f64>,
+    /// Standard error over folds.
+    pub std_error: Option<f64>,
 }
 
 /// What one way of sharing gave.
@@ -408,6 +421,11 @@ fn chosen(findings: &Findings) -> String {
         };
         lines.push(format!("deployed: {what} ({variants_tried} variants tried)"));
     }
+    let ics = findings.variant_ics.iter().filter_map(|v| v.ic.map(|ic| format!("{} {ic:.3}", v.variant)));
+    let ics: Vec<String> = ics.collect();
+    if !ics.is_empty() {
+        lines.push(format!("out-of-sample IC of every variant: {}", ics.join(", ")));
+    }
     lines.extend(findings.sharing.iter().map(|line| {
         let SharingLine { comparison, helped, hurt, undecided, .. } = line;
         let gain = gain(Some(line.mean_bps), line.interval_bps);
@@ -509,6 +527,7 @@ mod tests {
                 exit_band: Some(0.3),
                 variants_tried: 33,
             }),
+            variant_ics: vec![VariantIc { variant: "ridge".into(), ic: Some(0.0312), std_error: None }],
             sharing: vec![SharingLine {
                 comparison: "pca".into(),
                 undecided: 361,
@@ -527,6 +546,7 @@ mod tests {
             lines(&findings),
             [
                 "  deployed: ridge_pca, entry above 1.5 × cost, exit band 0.3 (33 variants tried)",
+                "  out-of-sample IC of every variant: ridge 0.031",
                 "  pca: 0 helped / 0 hurt / 361 undecided, +0.1 bps a day [-0.3, 0.5]",
                 "  probability that choosing the best was luck (PBO): 0.43",
                 "  meta learner: not used, -0.2 bps a day, no interval",

@@ -4,7 +4,7 @@ use super::{Drawn, Session, now, settings};
 use crate::cli::symbols;
 use crate::cli::train::{
     CanaryReport, ChallengeFigures, Counted, DeployedVariant, Findings, HorizonIc, MixtureLine, PlaceboShare,
-    RunSummary, SharingLine, TrainRequest,
+    RunSummary, SharingLine, TrainRequest, VariantIc,
 };
 use crate::config::{EngineConfig, Loaded, show};
 use crate::failure::Failure;
@@ -202,6 +202,7 @@ fn findings(finished: &Finished) -> Findings {
         hurt,
         undecided,
         deployed: deployed(&finished.outcome),
+        variant_ics: variant_ics(&finished.outcome),
         sharing: sharing(&finished.outcome),
         overfitting_probability: verdicts.overfitting.as_ref().map(|o| o.pbo),
         meta_learner: verdicts.experts.as_ref().map(|experts| MixtureLine {
@@ -242,6 +243,17 @@ fn deployed(outcome: &Outcome) -> Option<DeployedVariant> {
         exit_band: Some(last.policy.exit_band).filter(|band| *band > -1.0),
         variants_tried: outcome.verdicts.variants_tried,
     })
+}
+
+fn variant_ics(outcome: &Outcome) -> Vec<VariantIc> {
+    let lanes = outcome.verdicts.lane_ics.iter();
+    lanes
+        .map(|(lane, ic)| VariantIc {
+            variant: lane.code().to_owned(),
+            ic: ic.map(|ic| ic.mean),
+            std_error: ic.and_then(|ic| ic.std_error),
+        })
+        .collect()
 }
 
 fn sharing(outcome: &Outcome) -> Vec<SharingLine> {
