@@ -5,7 +5,7 @@
 //! over them with the run's own settings. A run in which a noise coin is `trade_ok`, or in which too
 //! few planted ones are found, must not publish: its Engine makes edges up, or does not see them.
 //!
-//! What lives here: which coins they are made of ([`source`]), the run over them, the verdict. What
+//! What lives here: which coins they are made of (`source`), the run over them, the verdict. What
 //! does not: how a twin is told (`huracan_core::synth`) and what a blocked run leaves in the store
 //! (`pipeline`).
 
@@ -254,7 +254,7 @@ pub fn run(engine: &Engine<'_>, survey: &Survey, scratch_dir: &Path) -> Result<C
 
 /// The name of the stage, and the passes that advance it.
 const STAGE: &str = "canaries";
-const PASSES: usize = 6;
+const PASSES: usize = 9;
 
 /// Why there are no verdicts.
 #[derive(Debug)]
@@ -349,7 +349,7 @@ impl Observer for Passes<'_> {
 
     fn stage_finished(&self, stage: &'static str) {
         let done = 1 + self.done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.observer.stage_advanced(STAGE, done, stage);
+        self.observer.stage_advanced(STAGE, done.min(PASSES), stage);
     }
 
     fn note(&self, text: &str) {

@@ -3,8 +3,8 @@
 //! second moments like every other head: pooled, without the coin's own underlying, each coin with
 //! its slope.
 //!
-//! Three steps: the maps are fitted on rows sampled from all coins ([`fit`]); every coin's rows are
-//! encoded and their moments with features and label kept on scratch ([`pass`]); pools and choices.
+//! Three steps: the maps are fitted on rows sampled from all coins (`fit`); every coin's rows are
+//! encoded and their moments with features and label kept on scratch (`pass`); pools and choices.
 //!
 //! An autoencoder knows no label: the inner heads of a fold read one that was fitted until exactly where
 //! validation begins, which is the one of the full heads before where folds and validations are equally long. Trees know labels: each fold
@@ -185,11 +185,13 @@ pub fn extra(
         return Ok(extra);
     }
     extra.models = fit::models(engine, survey, plan, statistics, pools, layout)?;
+    engine.observer.stage_finished("encoders");
     if layout.codes > 0 && extra.models.autoencoders.is_empty() {
         engine.observer.note("the autoencoder could not be trained on this data and does not compete");
         extra.layout.codes = 0;
     }
     pass::encode(engine, survey, market, plan, statistics, pools, &mut extra)?;
+    engine.observer.stage_finished("codes");
     Ok(extra)
 }
 
