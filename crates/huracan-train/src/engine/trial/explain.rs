@@ -7,10 +7,10 @@
 
 use super::{Known, Pass, StageHeads, rows_of};
 use crate::engine::extra::Extra;
-use crate::engine::lanes::{self, Lane, Slopes, prior_name};
+use crate::engine::lanes::{Lane, Slopes, prior_name};
 use crate::engine::pools::{Codes, Pools};
 use crate::engine::prepare::{Prepared, prepare};
-use crate::engine::statistics::{Stage, Statistics, Targets, placebo_signs, read_grams};
+use crate::engine::statistics::{Stage, Statistics, Targets, read_grams};
 use crate::engine::survey::Survey;
 use crate::engine::tape::{CoinTape, position_size};
 use crate::engine::verdicts::{CoinVerdict, Verdicts, test_days};
@@ -72,20 +72,7 @@ pub fn explain(
     verdicts: &Verdicts,
     names: &[String],
 ) -> Result<Vec<Explained>, EngineError> {
-    let settings = engine.settings;
-    let pass = Pass {
-        engine,
-        market,
-        plan,
-        statistics,
-        pools,
-        extra,
-        slopes,
-        lanes: (0..plan.folds.len()).map(|f| lanes::lanes(settings, pools, f)).collect(),
-        signs: placebo_signs(settings),
-        pooled_heads: Vec::new(),
-        times: 0,
-    };
+    let pass = Pass::new(engine, market, plan, statistics, pools, extra, slopes);
     let coins = &verdicts.coins;
     let encoder = yardstick(pools, extra, slopes, plan, verdicts);
     let sample: Vec<usize> = (0..coins.len()).step_by(coins.len().div_ceil(LIMIT_COINS).max(1)).collect();

@@ -199,21 +199,9 @@ pub fn trials(
 ) -> Result<Trials, EngineError> {
     let settings = engine.settings;
     let horizons = settings.horizons();
-    let times = ((plan.test_end.0 - plan.test_start.0) / settings.timeframe.ms()) as usize;
     let coins = survey.coins.len();
-    let pass = Pass {
-        engine,
-        market,
-        plan,
-        statistics,
-        pools,
-        extra,
-        slopes,
-        lanes: (0..plan.folds.len()).map(|f| lanes::lanes(settings, pools, f)).collect(),
-        signs: placebo_signs(settings),
-        pooled_heads: pooled_heads(settings, plan, pools),
-        times,
-    };
+    let pass = Pass::new(engine, market, plan, statistics, pools, extra, slopes);
+    let times = pass.times;
     let blank = || vec![f32::NAN; times * coins];
     let mut panel = Panel {
         times,
@@ -351,6 +339,33 @@ struct Known<'a> {
     own_basis: Option<Eigenbasis>,
     /// One a bar.
     regimes: Vec<Regime>,
+}
+
+impl<'a> Pass<'a> {
+    fn new(
+        engine: &'a Engine<'a>,
+        market: &'a Market,
+        plan: &'a Plan,
+        statistics: &'a Statistics,
+        pools: &'a Pools,
+        extra: &'a Extra,
+        slopes: &'a Slopes,
+    ) -> Pass<'a> {
+        let settings = engine.settings;
+        Pass {
+            engine,
+            market,
+            plan,
+            statistics,
+            pools,
+            extra,
+            slopes,
+            lanes: (0..plan.folds.len()).map(|f| lanes::lanes(settings, pools, f)).collect(),
+            signs: placebo_signs(settings),
+            pooled_heads: pooled_heads(settings, plan, pools),
+            times: ((plan.test_end.0 - plan.test_start.0) / settings.timeframe.ms()) as usize,
+        }
+    }
 }
 
 impl Pass<'_> {
