@@ -203,20 +203,6 @@ impl CostModel {
     }
 }
 
-/// The order size in USD at which the expected net edge of a round trip reaches zero under the
-/// square-root law, at mean volatility: `Q_ref·((edge − 2·fee − spread)/(2s))²`.
-///
-/// 0 when fee and spread alone eat the edge; at most one day's volume, beyond which the law is no
-/// evidence.
-pub fn capacity_usd(expected_gross_edge_bps: f64, costs: &CostModel) -> f64 {
-    let left = expected_gross_edge_bps - 2.0 * costs.taker_fee_bps - costs.spread_bps;
-    if left.is_nan() || left <= 0.0 {
-        return 0.0;
-    }
-    let size = costs.reference_order_usd * (left / (2.0 * costs.slippage_bps_per_sigma)).powi(2);
-    size.min(costs.adv_usd)
-}
-
 /// Finds the costs of one coin from the bars before `end_index` alone.
 ///
 /// `None` when they cannot be known: fewer than ten returns between neighbouring bars in the
@@ -418,19 +404,6 @@ mod tests {
         let held = costs.round_trip_bps(1_000.0, 1.0, UtcMs::DAY, 1.0);
         assert!((held - base - 3.0).abs() < 1e-12);
         assert_eq!(costs.round_trip_bps(f64::NAN, f64::NAN, 0, 0.0), base);
-    }
-
-    #[test]
-    fn at_capacity_the_edge_is_gone() {
-        let mut costs = calibrated(Market::Perp);
-        costs.adv_usd = 1e12;
-        let edge = 2.0 * costs.taker_fee_bps + costs.spread_bps + 6.0;
-        let size = capacity_usd(edge, &costs);
-        assert!((costs.round_trip_bps(size, 1.0, 0, 0.0) - edge).abs() < 1e-9);
-        assert_eq!(capacity_usd(costs.taker_fee_bps, &costs), 0.0);
-        assert_eq!(capacity_usd(f64::NAN, &costs), 0.0);
-        costs.adv_usd = 5_000.0;
-        assert_eq!(capacity_usd(1e6, &costs), 5_000.0);
     }
 
     #[test]

@@ -151,7 +151,7 @@ pub struct LaneFold {
     pub is_fitted: bool,
 }
 
-/// All lanes of one fold; those that are not linear, or know no pool, are placeholders here.
+/// All lanes of one fold. Nothing is fitted here for those that are not linear or know no pool.
 pub fn lanes(settings: &Settings, pools: &Pools, fold: usize) -> Vec<LaneFold> {
     let choices = &pools.choices[fold];
     let targets = Targets::of(settings);

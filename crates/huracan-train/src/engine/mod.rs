@@ -15,6 +15,8 @@
 //! Nothing here writes to the store (`publish` does) or decides how many coins are traded.
 
 pub mod book;
+pub mod comparisons;
+pub mod deploy;
 pub mod experts;
 pub mod extra;
 pub mod lanes;

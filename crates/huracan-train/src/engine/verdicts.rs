@@ -3,12 +3,15 @@
 
 use super::Engine;
 use super::book::{CrossSectionalIc, RankBandBook, information_coefficients, rank_band, recent_ic};
+pub use super::comparisons::{COMPARISONS, Compared, Comparison, ENCODER, Side};
+pub use super::deploy::{Deployed, LaneEvidence, LaneIc, Threshold};
+use super::deploy::{deploy, lane_ic, placebos};
 use super::experts::{self, Experts, RegimeFigures, by_regime};
-use super::lanes::{Lane, PLACEBO};
+use super::lanes::Lane;
 use super::survey::{Coin, Survey};
 use super::tape::{FoldRecord, hedged, policy_grid};
 use super::trial::explain::Explained;
-use super::trial::{CoinTrial, FinalHead, FoldFacts, POOLED, ScoreSums, Trials};
+use super::trial::{CoinTrial, FinalHead, FoldFacts, POOLED, Trials};
 use crate::settings::{PriorTrials, Settings};
 use huracan_core::choose::overfitting::RunOverfitting;
 use huracan_core::choose::sharing::{SharingGain, SharingVerdict, gains, hurt};
@@ -20,110 +23,7 @@ use huracan_core::stats::multiple_testing::benjamini_hochberg;
 use huracan_core::stats::sharpe::sharpe;
 use huracan_core::trial::metrics::{MetricOptions, Metrics, ScoreQuality, Trade, measure};
 use huracan_core::trial::plan::Plan;
-use huracan_core::trial::simulate::Totals;
 use huracan_core::words::UtcMs;
-
-/// What one lane promised on the validations up to a fold's own.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LaneEvidence {
-    /// The lane.
-    pub lane: Lane,
-    /// Correlation of its heads with the label over all coins, mean over the validations so far.
-    pub validation_ic: Option<f64>,
-    /// Net of its best policy on the validations so far, bps summed over coins.
-    pub validation_net_bps: f64,
-}
-
-/// What is deployed in one fold, chosen on the validations up to its own.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Deployed {
-    /// The lane.
-    pub lane: Lane,
-    /// The best lane with a shared encoder; `lane` itself where it has one.
-    pub encoded: Option<Lane>,
-    /// Every lane that competed.
-    pub evidence: Vec<LaneEvidence>,
-    /// Its policy.
-    pub policy: Threshold,
-}
-
-/// The trading policy of one fold, chosen on the validations up to its own.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Threshold {
-    /// Position in the grid.
-    pub index: usize,
-    /// Multiple of the round-trip cost asked for entry.
-    pub multiple: f64,
-    /// Share of the entry threshold below which a position is left.
-    pub exit_band: f64,
-    /// Net of every policy of the grid on the validations so far, bps summed over coins.
-    pub validation_net_bps: Vec<f64>,
-    /// Whether not trading at all did better than every policy: the zero head is deployed.
-    pub is_zero: bool,
-}
-
-/// Two ways of doing, compared coin by coin on the same days at the same policy and costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Comparison {
-    /// The word written in files.
-    pub code: &'static str,
-    /// What is measured.
-    pub with: Side,
-    /// Against what.
-    pub without: Side,
-}
-
-/// One side of a comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// A lane.
-    Lane(Lane),
-    /// The lane with a shared encoder that validation liked best; the lane without where it liked none.
-    BestEncoder,
-    /// The same head without the encoder.
-    BestWithoutIt,
-    /// What is deployed, were every coin to get it; nothing where nothing trades.
-    Deployed,
-}
-
-/// Code of the comparison that `encoder_gain` is.
-pub const ENCODER: &str = "encoder";
-
-/// Every comparison of a run; those with a lane that is not tried are left out.
-pub const COMPARISONS: [Comparison; 9] = [
-    Comparison { code: ENCODER, with: Side::BestEncoder, without: Side::BestWithoutIt },
-    Comparison { code: "pca", with: Side::Lane(Lane::Pca), without: Side::Lane(Lane::Plain) },
-    Comparison { code: "rrr", with: Side::Lane(Lane::Rrr), without: Side::Lane(Lane::Plain) },
-    Comparison { code: "autoencoder", with: Side::Lane(Lane::Autoencoder), without: Side::Lane(Lane::Plain) },
-    Comparison { code: "pca_over_own_pca", with: Side::Lane(Lane::Pca), without: Side::Lane(Lane::OwnPca) },
-    Comparison { code: "pooled_prior", with: Side::Lane(Lane::Plain), without: Side::Lane(Lane::Unpooled) },
-    Comparison {
-        code: "encoder_of_own_heads",
-        with: Side::Lane(Lane::UnpooledCodes),
-        without: Side::Lane(Lane::Unpooled),
-    },
-    Comparison { code: "trees", with: Side::Lane(Lane::Trees), without: Side::Lane(Lane::Plain) },
-    Comparison { code: "sharing", with: Side::Deployed, without: Side::Lane(Lane::Unpooled) },
-];
-
-/// A comparison's answers.
-#[derive(Clone, Debug)]
-pub struct Compared {
-    /// What was compared.
-    pub comparison: Comparison,
-    /// One per coin verdict, in their order.
-    pub coins: Vec<SharingGain>,
-    /// Mean over coins of the daily differences, with its interval: coins are one bet.
-    pub pooled: SharingGain,
-}
-
-impl Compared {
-    /// How many coins were helped, hurt, or left undecided.
-    pub fn counts(&self) -> (usize, usize, usize) {
-        let count = |v: SharingVerdict| self.coins.iter().filter(|c| c.verdict == v).count();
-        (count(SharingVerdict::Helped), count(SharingVerdict::Hurt), count(SharingVerdict::Undecided))
-    }
-}
 
 /// One fold of one coin.
 #[derive(Clone, Debug, PartialEq)]
@@ -647,103 +547,9 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     if n > 0.0 { sum / n } else { 0.0 }
 }
 
-/// A lane's information coefficient.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LaneIc {
-    /// Mean over folds.
-    pub mean: f64,
-    /// Standard error of that mean, from its variation between folds; `None` with one fold.
-    pub std_error: Option<f64>,
-}
-
-fn lane_ic(trials: &Trials, lane: Lane, tested: usize) -> Option<LaneIc> {
-    let of = |f: usize| {
-        let mut sums = ScoreSums::default();
-        let coins = trials.coins.iter().flatten();
-        coins.filter_map(|t| t.test_scores.get(f)).for_each(|s| sums.add(&s[lane.at()], 1.0));
-        sums.correlation()
-    };
-    let ics: Vec<f64> = (0..tested).filter_map(of).collect();
-    let spread = variance(&ics).map(|v| (v / ics.len() as f64).sqrt());
-    (!ics.is_empty()).then(|| LaneIc { mean: mean(ics.iter().copied()), std_error: spread })
-}
-
 /// Coins without any comparison.
 const NO_GAIN: SharingGain =
     SharingGain { mean_bps: 0.0, interval_bps: None, verdict: SharingVerdict::Undecided };
-
-/// Chooses lane and policy of a fold on the validations up to its own: the lane by the correlation of
-/// its heads with the label over all coins, the policy by net, and none at all where that is not
-/// above zero.
-fn deploy(settings: &Settings, trials: &Trials, f: usize) -> Deployed {
-    let coins = trials.coins.iter().flatten();
-    let ic = |lane: Lane| {
-        let folds = (0..=f).filter_map(|g| {
-            let mut sums = ScoreSums::default();
-            coins.clone().for_each(|t| sums.add(&t.validation_scores[g][lane.at()], 1.0));
-            sums.correlation()
-        });
-        // A fold without a correlation counts as none: lanes are compared on the same folds.
-        let (sum, n) = folds.fold((0.0, 0.0), |(s, n), v| (s + v, n + 1.0));
-        (n > 0.0).then(|| sum / (f + 1) as f64)
-    };
-    let policy = |lane: Lane| {
-        threshold(settings, coins.clone().flat_map(|t| (0..=f).map(move |g| &t.validation[g][lane.at()])))
-    };
-    let evidence: Vec<LaneEvidence> = Lane::ALL
-        .into_iter()
-        .filter(|lane| lane.may_deploy(settings) && trials.tried.contains(lane))
-        .map(|lane| {
-            let policy = policy(lane);
-            let validation_net_bps = policy.validation_net_bps[policy.index];
-            LaneEvidence { lane, validation_ic: ic(lane), validation_net_bps }
-        })
-        .collect();
-    let key = |e: &LaneEvidence| e.validation_ic.unwrap_or(f64::NEG_INFINITY);
-    // On a tie the simpler, which comes first.
-    let best = |fits: &dyn Fn(Lane) -> bool| {
-        let candidates = evidence.iter().filter(|e| fits(e.lane));
-        candidates.reduce(|a, b| if key(b) > key(a) { b } else { a }).map(|e| e.lane)
-    };
-    let lane = best(&|_| true).unwrap_or(Lane::Plain);
-    let encoded = best(&|l| l.encoder().is_some());
-    Deployed { lane, encoded, policy: policy(lane), evidence }
-}
-
-/// The policy with the best validation net over all coins; the last of the grid (the most cautious)
-/// on a tie.
-fn threshold<'a>(settings: &Settings, coins: impl Iterator<Item = &'a Vec<Totals>>) -> Threshold {
-    let grid = policy_grid(settings);
-    let mut net = vec![0.0; grid.len()];
-    for totals in coins {
-        net.iter_mut().zip(totals).for_each(|(sum, t)| *sum += t.net_bps);
-    }
-    let index = (0..net.len()).reduce(|best, k| if net[k] >= net[best] { k } else { best }).unwrap_or(0);
-    let (multiple, exit_band) = grid[index];
-    let is_zero = settings.trading.zero_competes && net[index] <= 0.0;
-    Threshold { index, multiple, exit_band, validation_net_bps: net, is_zero }
-}
-
-/// Mean net percent over coins of every placebo, each at the policies its own validations chose.
-fn placebos(settings: &Settings, trials: &Trials, judged: usize, tested: usize) -> Vec<f64> {
-    (0..settings.placebos)
-        .map(|placebo| {
-            let net: f64 = (0..tested)
-                .map(|f| {
-                    let known = || trials.coins.iter().flatten();
-                    let seen =
-                        known().flat_map(|t| (0..=f).map(move |g| &t.validation[g][PLACEBO + placebo]));
-                    let chosen = threshold(settings, seen);
-                    if chosen.is_zero {
-                        return 0.0;
-                    }
-                    known().map(|t| t.placebos[f][placebo][chosen.index].net_bps).sum::<f64>()
-                })
-                .sum();
-            net / 100.0 / judged.max(1) as f64
-        })
-        .collect()
-}
 
 fn coin_metrics(
     plan: &Plan,

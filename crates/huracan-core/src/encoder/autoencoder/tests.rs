@@ -1,3 +1,5 @@
+//! Gradients against differences, training that repeats to the bit, and what it must beat.
+
 use super::*;
 use crate::encoder::{Eigenbasis, Encoder};
 use crate::words::{Seed, UtcMs};

@@ -1,3 +1,5 @@
+//! Trees against a plain reference, and laws: weights, missing values, row order, noise.
+
 use super::*;
 use faer::Mat;
 use rand::RngExt;

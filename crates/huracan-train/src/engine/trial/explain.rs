@@ -5,7 +5,8 @@
 //! (blocks of days, whole): heads, policy and costs stay. Drift limits are what quiet weeks reached,
 //! pooled over an even sample of coins.
 
-use super::{Known, Pass, StageHeads, rows_of};
+use super::heads::{Known, StageHeads};
+use super::{Pass, rows_of};
 use crate::engine::extra::Extra;
 use crate::engine::lanes::{Lane, Slopes, prior_name};
 use crate::engine::pools::{Codes, Pools};
