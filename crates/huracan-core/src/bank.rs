@@ -125,7 +125,7 @@ impl Effect {
 }
 
 /// What permuting one feature cost one coin out of sample, after costs.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Delta {
     /// Mean loss, bps a day: above 0 where the feature earns something.
     pub mean_bps: f64,

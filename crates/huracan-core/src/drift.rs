@@ -164,7 +164,7 @@ pub fn coverage(columns: &[&[f64]]) -> Option<f64> {
 }
 
 /// One feature's week.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct FeatureDrift {
     /// Name.
     pub name: String,
@@ -179,7 +179,7 @@ pub struct FeatureDrift {
 }
 
 /// How well the encoder still describes the rows.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ReconstructionDrift {
     /// Share of the window's rows above the training limit; .01 in training.
     pub share_above: f64,
@@ -188,7 +188,7 @@ pub struct ReconstructionDrift {
 }
 
 /// One window against training.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct DriftReport {
     /// Each feature, in the order of the reference.
     pub features: Vec<FeatureDrift>,

@@ -155,7 +155,7 @@ impl Gram {
 }
 
 /// Centred moments of one coin (or of a pool of coins) over some training span.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Moments {
     /// Number of rows (of a pool: the total).
     pub n: f64,
@@ -164,8 +164,10 @@ pub struct Moments {
     /// Target means, length q.
     pub mean_y: Vec<f64>,
     /// Feature covariance, p × p, symmetric.
+    #[serde(with = "crate::wire::mat")]
     pub cov: Mat<f64>,
     /// Feature–target covariance, p × q.
+    #[serde(with = "crate::wire::mat")]
     pub cross: Mat<f64>,
     /// Target variances, length q.
     pub var_y: Vec<f64>,

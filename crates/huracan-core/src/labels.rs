@@ -128,7 +128,7 @@ pub fn forward_returns(series: &Series, lag: usize, horizon: usize) -> Vec<f64> 
 }
 
 /// The run's common time grid: position `i` is the bar that starts at `start + i × timeframe`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Grid {
     /// Length of a bar.
     pub timeframe: Timeframe,
@@ -254,7 +254,7 @@ fn fixed(r: f64) -> i64 {
 /// The equal-weight market on the run's grid: the mean one-bar simple return (what an equal-weight
 /// basket earns, and so a hedge) and the mean forward log return per horizon (what the `relative`
 /// label subtracts).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct MarketReturns {
     /// The grid the columns lie on.
     pub grid: Grid,

@@ -19,4 +19,5 @@ pub mod series;
 pub mod stats;
 pub mod synth;
 pub mod trial;
+pub mod wire;
 pub mod words;

@@ -24,7 +24,7 @@ use crate::series::Series;
 use crate::stats::order_counts::{OrderCounts, Places};
 
 /// What kind of market a coin is in.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Regime {
     /// The price moves one way, strongly for its volatility.
     Trend,

@@ -103,7 +103,7 @@ impl Default for CostOptions {
 }
 
 /// How a cost model was found: the `calibration` of `costs.json`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Calibration {
     /// The strongest measurement that went in.
     pub source: CostSource,
@@ -137,7 +137,7 @@ impl Calibration {
 }
 
 /// What trading one coin costs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct CostModel {
     /// Taker fee a side, bps.
     pub taker_fee_bps: f64,

@@ -21,7 +21,7 @@ const SLIPPAGE_BPS: [f64; 2] = [0.01, 500.0];
 const RUN_GAP_MS_MAX: i64 = 1_000;
 
 /// What a cost figure was learned from, weakest last.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum CostSource {
     /// Own fills against the arrival mid.
     Fills,

@@ -21,7 +21,7 @@ const WINDOW_BARS_MIN: usize = 21;
 const WINDOWS_MIN: usize = 9;
 
 /// Where a spread came from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum SpreadEstimator {
     /// Median of quoted bid and ask.
     Quoted,
@@ -49,7 +49,7 @@ impl SpreadEstimator {
 }
 
 /// A spread and how far to believe it. Everything in basis points.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SpreadEstimate {
     /// The spread to charge: never below one tick nor [`SPREAD_MIN_BPS`].
     pub median_bps: f64,

@@ -7,7 +7,7 @@ use crate::words::UtcMs;
 use faer::{Mat, MatRef};
 
 /// A fitted encoder: codes of a scaled feature row `z`, by way of the standardised row `z / scale`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Encoder {
     /// Its kind.
     pub kind: EncoderKind,
@@ -25,10 +25,10 @@ pub struct Encoder {
 }
 
 /// How standardised features become codes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub enum CodeMap {
     /// Orthonormal loadings W, p × k: `codes = W'z`.
-    Linear(Mat<f64>),
+    Linear(#[serde(with = "crate::wire::mat")] Mat<f64>),
     /// An autoencoder.
     Network(Network),
 }

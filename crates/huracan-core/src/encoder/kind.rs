@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 /// Which kind of encoder.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
 pub enum EncoderKind {
     /// Principal components.
     Pca,

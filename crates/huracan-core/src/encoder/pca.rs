@@ -6,11 +6,12 @@
 use faer::{Mat, Side};
 
 /// Eigenvalues (descending) and orthonormal eigenvectors of a pooled correlation matrix.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Eigenbasis {
     /// Eigenvalues, largest first, never below zero.
     pub values: Vec<f64>,
     /// Eigenvectors as columns, p × p, in the order of `values`.
+    #[serde(with = "crate::wire::mat")]
     pub vectors: Mat<f64>,
     /// Number of eigenvalues above 1e-10 of the largest.
     pub rank: usize,

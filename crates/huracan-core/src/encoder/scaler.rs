@@ -21,7 +21,7 @@ const SILENT_SHARE: f64 = 1e-4;
 
 /// Location and scale per feature. A scale of 0 marks a feature that never varied in training: it
 /// is 0 for every row.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Scaler {
     /// Medians, in the features' own units.
     pub center: Vec<f64>,

@@ -92,6 +92,26 @@ struct Sums {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RankTables([[u16; BINS]; RANKS]);
 
+impl serde::Serialize for RankTables {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let bytes: Vec<u8> = self.0.iter().flatten().flat_map(|count| count.to_le_bytes()).collect();
+        to.serialize_bytes(&bytes)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for RankTables {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<RankTables, D::Error> {
+        let bytes = <&[u8]>::deserialize(from)?;
+        if bytes.len() != 2 * RANKS * BINS {
+            return Err(serde::de::Error::custom(format!("{} bytes for a table of ranks", bytes.len())));
+        }
+        let mut tables = RankTables::EMPTY;
+        let counts = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+        tables.0.iter_mut().flatten().zip(counts).for_each(|(place, count)| *place = count);
+        Ok(tables)
+    }
+}
+
 impl RankTables {
     /// Nobody to be compared with.
     pub const EMPTY: RankTables = RankTables([[0; BINS]; RANKS]);
@@ -254,14 +274,14 @@ fn grid_shift(timeframe: Timeframe, start: UtcMs, series: &Series) -> Result<i64
     Ok(offset.div_euclid(timeframe.ms()))
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Leader {
     log_close: Option<i64>,
     present: bool,
 }
 
 /// Market figures cumulated from the start of the grid, in fixed point.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Cumulated {
     ret: i64,
     variance: i64,
@@ -288,7 +308,7 @@ impl Cumulated {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Step {
     coins: u32,
     total: Cumulated,
@@ -296,7 +316,7 @@ struct Step {
 }
 
 /// The market at each time of one grid.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct MarketContext {
     timeframe: Timeframe,
     start: UtcMs,

@@ -7,7 +7,7 @@
 //! coins carry the pattern and the rest do not, those few keep it and the rest get next to nothing.
 
 /// One coin's estimate: `slope ± std_error`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SlopeEstimate {
     /// Least-squares slope of the label on the pooled score.
     pub slope: f64,
@@ -40,7 +40,7 @@ const SPREADS: f64 = 5.0;
 const ITERATIONS: usize = 60;
 
 /// The distribution of slopes over coins: atoms and their weights.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SlopePrior {
     /// Candidate slopes.
     pub atoms: Vec<f64>,

@@ -30,7 +30,7 @@ const RETURNS_MIN: usize = 50;
 const OPEN_IS_CLOSE_HABIT: f64 = 0.9;
 
 /// One price discontinuity.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Jump {
     /// Start of the first bar after the jump.
     pub at: UtcMs,

@@ -90,7 +90,7 @@ impl Bar {
 /// Invariants: all columns have equal length; a present bar has finite prices > 0, low ≤ open,
 /// close ≤ high and volume ≥ 0; a missing bar is NaN in every column; the first and the last bar
 /// are present.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Series {
     /// Whose bars these are.
     pub symbol: Symbol,

@@ -16,7 +16,7 @@ const WICK_LOG_DISTANCE: f64 = std::f64::consts::LN_2;
 const DAY_COVERAGE_MIN: f64 = 0.5;
 
 /// A run of missing bars.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MissingRun {
     /// Start of the first missing bar.
     pub start: UtcMs,
@@ -25,7 +25,7 @@ pub struct MissingRun {
 }
 
 /// History that was cut off in front of a relisting.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Cut {
     /// The relisting: the kept history starts here.
     pub at: UtcMs,
@@ -63,7 +63,7 @@ pub(super) struct Defects {
 }
 
 /// Everything found in one coin's bars.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Profile {
     /// Whose bars.
     pub symbol: Symbol,
@@ -135,7 +135,8 @@ pub struct Profile {
     pub stale_bars: Option<i64>,
     /// History that was cut off.
     pub cut: Option<Cut>,
-    /// What the reader of the files noticed.
+    /// What the reader of the files noticed; stays with whoever read them.
+    #[serde(skip)]
     pub notes: Vec<Note>,
 }
 

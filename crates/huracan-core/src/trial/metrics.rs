@@ -24,7 +24,7 @@ const WINSOR_TAIL: f64 = 0.025;
 const CVAR_TAIL: f64 = 0.05;
 
 /// One simulated round trip with the whole capital of the coin.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Trade {
     /// When the position was taken.
     pub entry: UtcMs,
@@ -239,7 +239,7 @@ fn active_days(trades: &[Trade]) -> usize {
 }
 
 /// How well scores foretell labels, bar by bar.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ScoreQuality {
     /// Product-moment correlation about the training means.
     pub ic: f64,

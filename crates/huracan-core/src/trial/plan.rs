@@ -22,7 +22,7 @@ pub struct WalkForward {
 }
 
 /// One fold: what is fitted on which segments, and the span it is tested on.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Fold {
     /// Segments of inner training: everything that may be known when validation begins.
     pub inner_train: Range<usize>,
@@ -41,7 +41,7 @@ pub struct Fold {
 }
 
 /// A whole plan: segments of row times and the folds made of them. The last fold is the final fit.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Plan {
     /// Segment `s` holds rows with `edges[s] ≤ bar start < edges[s + 1]`; the first edge is the
     /// start of the grid.

@@ -146,7 +146,7 @@ pub fn simulate(tape: &Tape<'_>, policy: &Policy, ledger: &mut impl Ledger) {
 }
 
 /// A ledger that keeps only totals: cheap enough for every placebo.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Totals {
     /// Sum of net returns, bps.
     pub net_bps: f64,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// What kind of instrument a symbol names.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Market {
     /// Owned coins: long or flat, never short.
     Spot,
@@ -44,7 +44,7 @@ impl FromStr for Market {
 ///
 /// Invariant: the pair is 5 to 30 ASCII upper-case letters and digits, so a symbol is always safe
 /// in a file name.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Symbol {
     pair: String,
     market: Market,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A moment, in milliseconds since 1970-01-01T00:00:00Z.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct UtcMs(pub i64);
 
 /// A text that is not a time; says what was expected.
@@ -69,7 +69,7 @@ impl FromStr for UtcMs {
 }
 
 /// The length of a bar.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Timeframe {
     ms: i64,
 }

@@ -21,7 +21,7 @@ use huracan_core::trial::plan::Plan;
 use std::collections::BTreeMap;
 
 /// The label's lanes, in the order of their positions.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Lane {
     /// Pooled ridge over the coin's own features, no encoder.
     Plain,
@@ -188,6 +188,7 @@ pub fn lanes(settings: &Settings, pools: &Pools, fold: usize) -> Vec<LaneFold> {
 
 /// What the slopes pass learnt: per (stage, lane) the prior of slopes over coins, and per fold and
 /// lane how much of the pooled slope survived validation.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub struct Slopes {
     /// Per stage (flat) and lane.
     pub priors: Vec<Vec<SlopePrior>>,
@@ -203,11 +204,12 @@ pub struct Slopes {
     /// Whether the coin's pooled heads were written.
     pub fitted: Vec<bool>,
     /// Coins whose job broke.
+    #[serde(skip)]
     pub failed: Vec<Failed>,
 }
 
 /// What validation chose for heads that share no label: one variant for all coins.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Unpooled {
     /// Codes and penalty.
     pub variant: Variant,

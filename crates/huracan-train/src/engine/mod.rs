@@ -171,6 +171,7 @@ impl EngineError {
 pub const RELATIVE_COINS_MIN: usize = 5;
 
 /// What all coins share at every time.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub struct Market {
     /// Context features are made from this.
     pub context: MarketContext,

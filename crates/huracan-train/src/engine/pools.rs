@@ -17,7 +17,7 @@ use huracan_core::trial::plan::Plan;
 const REDUCED_RANK_RIDGE: f64 = 3.0;
 
 /// The linear codes a head reads beside the coin's own features, or instead of them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Codes {
     /// No codes.
     None,
@@ -40,7 +40,7 @@ impl Codes {
 }
 
 /// One candidate of inner validation.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Variant {
     /// Its codes.
     pub codes: Codes,
@@ -51,6 +51,7 @@ pub struct Variant {
 }
 
 /// Pooled, standardised moments of one stage with what encoders are made of.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub struct Pool {
     /// Standardised by `deviation`; correlations on the diagonal blocks.
     pub moments: Moments,
@@ -64,6 +65,7 @@ pub struct Pool {
     pub basis: Eigenbasis,
     /// Loadings of the reduced-rank regression, p × rank, one per group of targets: the label with its
     /// horizons, then each placebo. No group where it is not tried.
+    #[serde(with = "huracan_core::wire::mats")]
     pub reduced: Vec<Mat<f64>>,
 }
 
@@ -115,7 +117,7 @@ pub fn solve(
 }
 
 /// What inner validation chose for one target.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Chosen {
     /// The variant.
     pub variant: Variant,
@@ -127,6 +129,7 @@ pub struct Chosen {
 }
 
 /// Choices of one fold.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub struct FoldChoices {
     /// For the label, the best without codes.
     pub plain: Chosen,
@@ -141,6 +144,7 @@ pub struct FoldChoices {
 }
 
 /// All pools and choices of a run.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub struct Pools {
     /// Own-scaled features about the coins' means: what coin heads are made of. One per (fold,
     /// stage), flat.

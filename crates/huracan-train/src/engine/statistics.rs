@@ -84,7 +84,7 @@ pub fn placebo_signs(settings: &Settings) -> Vec<Signs> {
 }
 
 /// What the statistics pass keeps of a coin in memory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct CoinStatistics {
     /// Frozen scaling.
     pub scaler: Scaler,
@@ -99,7 +99,7 @@ pub struct CoinStatistics {
 }
 
 /// A pool over coins for one stage, before standardising.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct RawPool {
     /// Weighted sum of centred moments.
     pub sum: Moments,
@@ -110,25 +110,32 @@ pub struct RawPool {
 }
 
 /// Everything the statistics pass returns.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub struct Statistics {
     /// One per coin of the survey; `None` where the job failed.
     pub coins: Vec<Option<CoinStatistics>>,
     /// Units common to all coins.
     pub units: Scaler,
     /// Training pools of own-scaled features about the coins' means, per stage (flat).
+    #[serde(skip)]
     pub train: Vec<RawPool>,
     /// Validation pools of the same, per fold.
+    #[serde(skip)]
     pub validation: Vec<RawPool>,
     /// Training pools of own-scaled features beside those in common units, differences between coins
     /// included; for the tested folds, per stage (flat).
+    #[serde(skip)]
     pub level_train: Vec<RawPool>,
     /// Validation pools of the same, per tested fold.
+    #[serde(skip)]
     pub level_validation: Vec<RawPool>,
     /// What the reduced-rank regression is made of, per stage (flat) and group of targets (the label with
     /// its horizons, then each placebo): `Σ w·c c'` over coins and horizons, c a coin's covariances of
     /// own-scaled features with the label in units of the label's deviation. Empty where it is not tried.
+    #[serde(skip)]
     pub scatter: Vec<Vec<Mat<f64>>>,
     /// Coins whose job broke.
+    #[serde(skip)]
     pub failed: Vec<Failed>,
     /// Features, missing share included.
     pub p: usize,

@@ -44,7 +44,7 @@ pub struct Failed {
 }
 
 /// A coin that may be trained.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Coin {
     /// Its name.
     pub symbol: Symbol,
@@ -53,15 +53,17 @@ pub struct Coin {
     /// What was found in its bars.
     pub profile: Profile,
     /// What the data gates say; `train` is empty.
+    #[serde(skip)]
     pub verdict: Verdict,
     /// The files its bars came from.
+    #[serde(skip)]
     pub inputs: Vec<InputFile>,
     /// Costs calibrated at the end of its bars.
     pub costs: CostModel,
     shape: Shape,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 struct Shape {
     start: UtcMs,
     len: usize,
@@ -117,16 +119,19 @@ impl Coin {
 }
 
 /// What the survey found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Survey {
     /// Coins to train, by symbol.
     pub coins: Vec<Coin>,
     /// Coins outside the universe that could be trained: part of the market that the universe is
     /// measured against, and of the sample that settles features and units; nothing else.
+    #[serde(skip)]
     pub bystanders: Vec<Coin>,
     /// Coins of the universe that are not trained, by symbol.
+    #[serde(skip)]
     pub skipped: Vec<Skipped>,
     /// Coins of the universe whose job broke, by symbol.
+    #[serde(skip)]
     pub failed: Vec<Failed>,
     /// End of the run's data: no bar reaches past it.
     pub until: UtcMs,

@@ -35,7 +35,7 @@ pub fn position_size(settings: &Settings, costs: &CostModel) -> f64 {
 }
 
 /// What one lane did in one fold at one threshold.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct FoldRecord {
     /// (days since the test span's first day, net bps), ascending.
     pub daily: Vec<(u32, f64)>,

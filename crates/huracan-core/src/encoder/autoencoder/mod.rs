@@ -15,7 +15,7 @@ pub use network::{NamedArray, Network, Scratch};
 pub use train::{AutoencoderSpec, train};
 
 /// Mean Huber loss a feature after an epoch.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TrainingEpoch {
     /// Over the training rows as they were shown, masked.
     pub train: f64,

@@ -5,7 +5,7 @@ use super::super::dense::{add_product, vectorised};
 use super::activation::tanh;
 
 /// A dense layer: `weight · x + bias`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Layer {
     /// Outputs × inputs, column-major: what input i gives to each output is contiguous.
     pub(super) weight: Vec<f32>,
@@ -28,7 +28,7 @@ impl Layer {
 const LAYERS: [&str; 4] = ["encoder_0", "encoder_1", "decoder_0", "decoder_1"];
 
 /// A trained autoencoder of standardised features.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Network {
     /// Features → hidden, hidden → codes, codes → hidden, hidden → features.
     pub(super) layers: [Layer; 4],

@@ -4,7 +4,7 @@ use super::bins::{BLOCK, Binned, MISSING};
 use faer::MatRef;
 
 /// One cut. A child is a later node's number, or `!leaf` of a leaf.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Node {
     pub feature: usize,
     /// Values at or below go left.
@@ -18,7 +18,7 @@ pub(super) struct Node {
 }
 
 /// One tree: nodes with the root first, and a value a leaf; a tree without nodes is one leaf.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Tree {
     pub nodes: Vec<Node>,
     /// Already shrunk by the learning rate; one more than nodes.
@@ -85,7 +85,7 @@ impl Tree {
 }
 
 /// Trees whose values add up to a score.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Ensemble {
     pub(super) features: usize,
     pub(super) base: f64,

@@ -36,7 +36,7 @@ pub const LANES: [Lane; 3] = [Lane::Autoencoder, Lane::Trees, Lane::TreesCoded];
 
 /// Which columns there are, in order: the autoencoder's codes, the trees' score, the score of trees
 /// that read principal components too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Layout {
     /// Codes of the autoencoder, 0 without one.
     pub codes: usize,
@@ -82,7 +82,7 @@ impl Layout {
 }
 
 /// A pair of ensembles: a coin reads the one that its half of the underlyings was not in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Trees {
     /// By half of the underlyings.
     pub halves: [Ensemble; 2],
@@ -91,7 +91,7 @@ pub struct Trees {
 }
 
 /// Everything that was fitted on rows.
-#[derive(Default)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
 pub struct Models {
     /// Autoencoders, each fitted until a later moment than the one before.
     pub autoencoders: Vec<Encoder>,
@@ -116,7 +116,7 @@ pub fn half(underlying: &str) -> usize {
 }
 
 /// What validation chose for a lane in one fold.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Choice {
     /// Columns that its head reads: features below p, codes from p on.
     pub columns: Vec<usize>,
@@ -131,6 +131,7 @@ pub struct Choice {
 }
 
 /// A pool of own features beside the codes, for one stage; one target, the label.
+#[derive(serde::Serialize, serde::Deserialize)]
 struct ExtraPool {
     /// Standardised, p + e.
     moments: Moments,
@@ -156,6 +157,7 @@ struct Block {
 pub struct Blocks(Vec<Option<Block>>);
 
 /// Codes that are not linear, ready for the heads.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub struct Extra {
     /// Which columns there are.
     pub layout: Layout,

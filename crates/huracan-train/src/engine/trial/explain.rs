@@ -30,7 +30,7 @@ use huracan_core::words::UtcMs;
 use std::collections::BTreeMap;
 
 /// What was found out about one coin.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Explained {
     /// Feature → loss of net bps a day when it is permuted; empty where it was not measured.
     pub deltas: BTreeMap<String, Delta>,

@@ -16,7 +16,7 @@ use huracan_core::trial::plan::Fold;
 use std::collections::BTreeMap;
 
 /// A head ready to be written.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct FinalHead {
     /// The lane it is of.
     pub lane: Lane,

@@ -36,7 +36,7 @@ pub const KEPT: usize = PLACEBO + 1;
 pub const POOLED: usize = PLACEBO;
 
 /// How the score of one lane goes with the label over some rows, both about their training means.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ScoreSums {
     /// Rows.
     pub n: f64,
@@ -65,7 +65,7 @@ impl ScoreSums {
 }
 
 /// Everything the trial learnt about one coin.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct CoinTrial {
     /// Validation totals: `[fold][lane, pooled head last][policy]`; final fold included.
     pub validation: Vec<Vec<Vec<Totals>>>,
@@ -90,7 +90,7 @@ pub struct CoinTrial {
 }
 
 /// Facts of one coin in one fold.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct FoldFacts {
     /// Bars that could be traded.
     pub bars: usize,
