@@ -54,6 +54,7 @@ fn once(settings: &Settings, source: &SynthSource, workers: usize) -> Outcome {
         stop: &stop,
         scratch: &scratch,
         observer: &Silent,
+        jobs: &huracan_train::jobs::Here,
     };
     run(&engine, source).expect("a run")
 }

@@ -109,6 +109,7 @@ fn main() {
         stop: &stop,
         scratch: &scratch,
         observer: &Silent,
+        jobs: &huracan_train::jobs::Here,
     };
     let survey = survey::survey(&engine, &*source).expect("a survey");
     println!("{} coins pass the gates, {} do not", survey.coins.len(), survey.skipped.len());

@@ -122,6 +122,7 @@ fn once(settings: &Settings, source: &SynthSource) -> Outcome {
         stop: &AtomicBool::new(false),
         scratch: &scratch,
         observer: &Silent,
+        jobs: &huracan_train::jobs::Here,
     };
     run(&engine, source).expect("a run")
 }

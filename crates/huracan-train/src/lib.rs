@@ -7,6 +7,7 @@
 
 pub mod canary;
 pub mod engine;
+pub mod jobs;
 pub mod lookahead;
 pub mod pipeline;
 pub mod pool;

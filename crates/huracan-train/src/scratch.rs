@@ -4,13 +4,30 @@
 //! the run ends, swept when the next one starts, never part of the store's contract.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A folder of scratch columns, removed when dropped.
-#[derive(Debug)]
 pub struct Scratch {
     dir: PathBuf,
+    beyond: Option<Arc<dyn Beyond>>,
+}
+
+/// Where other machines leave scratch columns and look for them.
+pub trait Beyond: Send + Sync {
+    /// Leaves the bytes of a column.
+    ///
+    /// # Errors
+    /// When they cannot be left.
+    fn leave(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
+
+    /// The bytes of a column that another machine left; `None` where none did.
+    ///
+    /// # Errors
+    /// When nobody can tell.
+    fn look(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
 }
 
 /// A scratch file could not be written or read back.
@@ -44,7 +61,14 @@ impl Scratch {
             _ => {}
         }
         fs::create_dir_all(dir).map_err(io)?;
-        Ok(Scratch { dir: dir.to_owned() })
+        Ok(Scratch { dir: dir.to_owned(), beyond: None })
+    }
+
+    /// The same folder, whose columns are left for other machines too, and looked for among theirs.
+    pub fn beyond(self, beyond: Arc<dyn Beyond>) -> Scratch {
+        let mut shared = self;
+        shared.beyond = Some(beyond);
+        shared
     }
 
     /// Writes a column under a name.
@@ -57,9 +81,11 @@ impl Scratch {
         bytes.extend((values.len() as u64).to_le_bytes());
         bytes.extend(checksum(values.iter().copied()).to_le_bytes());
         values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
-        let mut file =
-            fs::File::create(&path).map_err(|source| ScratchError::Io { path: path.clone(), source })?;
-        file.write_all(&bytes).map_err(|source| ScratchError::Io { path, source })
+        fs::write(&path, &bytes).map_err(|source| ScratchError::Io { path: path.clone(), source })?;
+        match &self.beyond {
+            Some(beyond) => beyond.leave(name, &bytes).map_err(|source| ScratchError::Io { path, source }),
+            None => Ok(()),
+        }
     }
 
     /// Reads a column back.
@@ -68,7 +94,8 @@ impl Scratch {
     /// When the file is gone or not as written.
     pub fn read(&self, name: &str) -> Result<Vec<f64>, ScratchError> {
         let path = self.dir.join(name);
-        let bytes = fs::read(&path).map_err(|source| ScratchError::Io { path: path.clone(), source })?;
+        let bytes =
+            self.bytes(name, &path).map_err(|source| ScratchError::Io { path: path.clone(), source })?;
         let whole = bytes.len() >= HEADER
             && bytes.len() == HEADER + 8 * u64::from_le_bytes(array(&bytes[..8])) as usize;
         if !whole {
@@ -82,6 +109,26 @@ impl Scratch {
         Ok(values)
     }
 }
+
+impl Scratch {
+    fn bytes(&self, name: &str, path: &Path) -> io::Result<Vec<u8>> {
+        match (fs::read(path), &self.beyond) {
+            (Err(error), Some(beyond)) if error.kind() == io::ErrorKind::NotFound => {
+                let found = beyond.look(name)?.ok_or(error)?;
+                // Several threads may fetch one column: each writes a file of its own first.
+                let number = FETCHED.fetch_add(1, Ordering::Relaxed);
+                let fetched = self.dir.join(format!("{name}.fetched-{number}"));
+                fs::write(&fetched, &found)?;
+                fs::rename(&fetched, path)?;
+                Ok(found)
+            }
+            (read, _) => read,
+        }
+    }
+}
+
+/// Tells files being fetched apart.
+static FETCHED: AtomicU64 = AtomicU64::new(0);
 
 /// Length and checksum in front of the values, bytes.
 const HEADER: usize = 16;

@@ -194,6 +194,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         stop: &stop,
         scratch: &scratch,
         observer: &Silent,
+        jobs: &huracan_train::jobs::Here,
     };
     let rules = Rule::all(&everything);
     let mut reigns: Vec<Reigns> = rules.iter().map(|_| Reigns::default()).collect();

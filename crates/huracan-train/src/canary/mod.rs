@@ -18,6 +18,7 @@ pub use source::CanarySource;
 use crate::engine::survey::Survey;
 use crate::engine::verdicts::CoinVerdict;
 use crate::engine::{self, Engine, EngineError, Observer, Outcome};
+use crate::jobs::Here;
 use crate::pool::Interrupted;
 use crate::scratch::{Scratch, ScratchError};
 use crate::settings::{HeadSettings, Settings, Universe};
@@ -314,7 +315,7 @@ pub fn judged(
     let scratch = Scratch::open(scratch_dir)?;
     let watch = Passes { observer: engine.observer, done: Default::default() };
     let settings = Settings { universe: Universe::List(source.symbols()), ..settings.clone() };
-    let own = Engine { settings: &settings, scratch: &scratch, observer: &watch, ..*engine };
+    let own = Engine { settings: &settings, scratch: &scratch, observer: &watch, jobs: &Here, ..*engine };
     let outcome = engine::run(&own, candles).map_err(NotMade::Engine)?;
     Ok(verdicts(source, &outcome))
 }

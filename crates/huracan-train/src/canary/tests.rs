@@ -67,6 +67,7 @@ fn verdicts(settings: &Settings, workers: usize, fault: Fault) -> CanaryVerdicts
         stop: &AtomicBool::new(false),
         scratch: &scratch,
         observer: &Silent,
+        jobs: &crate::jobs::Here,
     };
     let survey = survey(&engine, MARKET.get_or_init(|| market(210))).unwrap();
     let canaries = CanarySource::new(&engine, &survey).unwrap();
@@ -119,6 +120,7 @@ fn canaries_that_cannot_be_told_from_luck_are_not_run_and_say_why() {
             stop: &AtomicBool::new(false),
             scratch: &scratch,
             observer: &Silent,
+            jobs: &crate::jobs::Here,
         };
         let survey = survey(&engine, market).unwrap();
         let Canaries::NotRun(reason) = run(&engine, &survey, &folder.path().join("canaries")).unwrap() else {

@@ -5,11 +5,11 @@
 //! doing without ([`Lane`]), every placebo one.
 
 use super::extra::{self, Extra};
+use super::passes::Pass;
 use super::pools::{Codes, Pool, Pools, Variant, group, solve};
 use super::statistics::{CoinStatistics, Stage, Statistics, Targets, coin_moments, read_grams, rows_min};
 use super::survey::{Failed, Survey};
 use super::{Engine, EngineError};
-use crate::pool::{Fenced, run_ordered};
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
 use faer::Mat;
@@ -228,7 +228,9 @@ type Row = Vec<Vec<Option<SlopeEstimate>>>;
 /// variance.
 type Agreement = [f64; 3];
 
-struct Work {
+/// What a coin's job hands back; its pooled heads are on scratch.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(super) struct Work {
     row: Row,
     /// `[fold][variant]`.
     unpooled: Vec<Vec<Agreement>>,
@@ -258,39 +260,28 @@ pub fn slopes(
     engine.observer.stage_started("slopes", survey.coins.len());
     let pass = SlopesPass { engine, plan, statistics, pools, extra, lanes: &lanes, candidates: &candidates };
     let nothing = || vec![vec![None; count]; pools.stages.len()];
-    run_ordered(
-        engine.workers,
-        survey.coins.len(),
-        engine.stop,
-        |i| -> Result<Work, ScratchError> {
-            match &statistics.coins[i] {
-                Some(coin) => pass.coin(i, coin),
-                None => Ok(Work { row: nothing(), unpooled: Vec::new() }),
+    let names = survey.names();
+    engine.pass(&pass, &names, |i, result| {
+        engine.observer.stage_advanced("slopes", i + 1, &names[i]);
+        match result {
+            Ok(Ok(work)) => {
+                fitted[i] = statistics.coins[i].is_some();
+                let weight = statistics.coins[i].as_ref().map_or(0.0, |c| c.weight);
+                for (sums, coin) in agreement.iter_mut().flatten().zip(work.unpooled.iter().flatten()) {
+                    sums.iter_mut().zip(coin).for_each(|(sum, v)| *sum += weight * v);
+                }
+                estimates.push(work.row);
             }
-        },
-        |i, result: Fenced<Result<Work, ScratchError>>| {
-            let symbol = survey.coins[i].symbol.to_string();
-            engine.observer.stage_advanced("slopes", i + 1, &symbol);
-            match result {
-                Ok(Ok(work)) => {
-                    fitted[i] = statistics.coins[i].is_some();
-                    let weight = statistics.coins[i].as_ref().map_or(0.0, |c| c.weight);
-                    for (sums, coin) in agreement.iter_mut().flatten().zip(work.unpooled.iter().flatten()) {
-                        sums.iter_mut().zip(coin).for_each(|(sum, v)| *sum += weight * v);
-                    }
-                    estimates.push(work.row);
-                }
-                Ok(Err(error)) => {
-                    disk = Some(error);
-                    estimates.push(nothing());
-                }
-                Err(error) => {
-                    failed.push(Failed { symbol, step: "slopes", error });
-                    estimates.push(nothing());
-                }
+            Ok(Err(error)) => {
+                disk = Some(error);
+                estimates.push(nothing());
             }
-        },
-    )?;
+            Err(error) => {
+                failed.push(Failed { symbol: names[i].clone(), step: "slopes", error });
+                estimates.push(nothing());
+            }
+        }
+    })?;
     if let Some(error) = disk {
         return Err(error.into());
     }
@@ -350,7 +341,7 @@ fn survival(
 }
 
 /// Candidates of the heads that share no label: no codes, then codes alone.
-fn unpooled_variants(settings: &Settings) -> Vec<Variant> {
+pub(super) fn unpooled_variants(settings: &Settings) -> Vec<Variant> {
     let mut shapes = vec![Codes::None];
     if Lane::UnpooledCodes.is_tried(settings) {
         shapes.extend(settings.encoder.components.iter().map(|&k| Codes::Pca(k)));
@@ -399,14 +390,35 @@ pub fn unpooled_head(pool: &Pool, own: &Moments, variant: Variant) -> Option<Vec
     Some((0..solved.nrows()).map(|i| solved[(i, 0)]).collect())
 }
 
-struct SlopesPass<'a> {
-    engine: &'a Engine<'a>,
-    plan: &'a Plan,
-    statistics: &'a Statistics,
-    pools: &'a Pools,
-    extra: &'a Extra,
-    lanes: &'a [Vec<LaneFold>],
-    candidates: &'a [Variant],
+/// What a coin's job reads.
+pub(super) struct SlopesPass<'a> {
+    pub(super) engine: &'a Engine<'a>,
+    pub(super) plan: &'a Plan,
+    pub(super) statistics: &'a Statistics,
+    pub(super) pools: &'a Pools,
+    pub(super) extra: &'a Extra,
+    pub(super) lanes: &'a [Vec<LaneFold>],
+    pub(super) candidates: &'a [Variant],
+}
+
+impl Pass for SlopesPass<'_> {
+    type Done = Work;
+    type Out = Work;
+    const STAGE: &'static str = "slopes";
+
+    fn job(&self, item: usize) -> Result<Work, ScratchError> {
+        match &self.statistics.coins[item] {
+            Some(coin) => self.coin(item, coin),
+            None => {
+                let row = vec![vec![None; self.lanes[0].len()]; self.pools.stages.len()];
+                Ok(Work { row, unpooled: Vec::new() })
+            }
+        }
+    }
+
+    fn open(&self, _: usize, work: Work) -> Result<Work, ScratchError> {
+        Ok(work)
+    }
 }
 
 impl SlopesPass<'_> {

@@ -20,6 +20,7 @@ pub mod deploy;
 pub mod experts;
 pub mod extra;
 pub mod lanes;
+pub mod passes;
 pub mod pools;
 pub mod prepare;
 pub mod statistics;
@@ -31,7 +32,9 @@ pub(crate) mod testing;
 mod tests;
 pub mod trial;
 pub mod verdicts;
+pub mod work;
 
+use crate::jobs::{Jobs, JobsError};
 use crate::pool::Interrupted;
 use crate::scratch::{Scratch, ScratchError};
 use crate::settings::Settings;
@@ -79,6 +82,8 @@ pub struct Engine<'a> {
     pub scratch: &'a Scratch,
     /// Who watches.
     pub observer: &'a dyn Observer,
+    /// Who does the jobs.
+    pub jobs: &'a dyn Jobs,
 }
 
 /// Why a run could not be carried out at all. What concerns one coin is data, not an error.
@@ -130,6 +135,9 @@ pub enum EngineError {
         /// Series with bars after it.
         coins: usize,
     },
+    /// The record or the queue of jobs cannot be used.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
     /// The market context could not be made.
     #[error("market context: {0}")]
     Context(#[from] features::ContextError),
@@ -160,6 +168,7 @@ impl EngineError {
             EngineError::UnknownSymbol { .. } => "unknown_symbol",
             EngineError::EmptyPool { .. } => "empty_pool",
             EngineError::ClockBehind { .. } => "clock_behind_data",
+            EngineError::Jobs(error) => error.code,
             EngineError::Context(_) => "market_context",
             EngineError::SeenData(_) => "encoder_has_seen_the_test",
             EngineError::TooFewCoins { .. } => "too_few_coins",
@@ -169,6 +178,35 @@ impl EngineError {
 
 /// Fewest coins a relative label makes sense with.
 pub const RELATIVE_COINS_MIN: usize = 5;
+
+/// Names of what workers elsewhere are told, in the order in which a run finds it out.
+pub mod part {
+    /// Survey, market, plan and common units.
+    pub const BASE: &str = "base";
+    /// What the statistics pass keeps of every coin.
+    pub const STATISTICS: &str = "statistics";
+    /// Pools, linear encoders and choices.
+    pub const POOLS: &str = "pools";
+    /// Autoencoders and trees.
+    pub const MODELS: &str = "models";
+    /// The same with pools and choices of their codes.
+    pub const EXTRA: &str = "extra";
+    /// How strongly coins follow their pooled heads.
+    pub const SLOPES: &str = "slopes";
+    /// What the verdicts said.
+    pub const JUDGED: &str = "judged";
+    /// What quiet weeks reached.
+    pub const LIMITS: &str = "limits";
+}
+
+/// What is known before the statistics pass.
+#[derive(serde::Serialize)]
+struct Base<'a> {
+    survey: &'a survey::Survey,
+    market: &'a Market,
+    plan: &'a Plan,
+    units: &'a huracan_core::encoder::Scaler,
+}
 
 /// What all coins share at every time.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -276,9 +314,12 @@ pub fn run(engine: &Engine<'_>, source: &dyn CandleSource) -> Result<Outcome, En
     let mut market = market(engine, &survey)?;
     let units = prepare::settle_features(engine, &survey, &mut market, &plan)?;
     engine.observer.stage_finished("context");
+    engine.share(part::BASE, &Base { survey: &survey, market: &market, plan: &plan, units: &units })?;
     let statistics = statistics::statistics(engine, &survey, &market, &plan, &units)?;
     engine.observer.stage_finished("statistics");
+    engine.share(part::STATISTICS, &statistics)?;
     let pools = pools::pools(settings, &plan, &statistics)?;
+    engine.share(part::POOLS, &pools)?;
     for (fold, span) in plan.tested().iter().enumerate().filter_map(|(i, f)| f.test.map(|test| (i, test))) {
         for codes in [pools.choices[fold].pca, pools.choices[fold].rrr].map(|c| c.variant.codes) {
             if let Some(encoder) = pools.encoder(&plan, fold, codes) {
@@ -287,7 +328,9 @@ pub fn run(engine: &Engine<'_>, source: &dyn CandleSource) -> Result<Outcome, En
         }
     }
     let extra = extra::extra(engine, &survey, &market, &plan, &statistics, &pools)?;
+    engine.share(part::EXTRA, &extra)?;
     let slopes = lanes::slopes(engine, &survey, &plan, &statistics, &pools, &extra)?;
+    engine.share(part::SLOPES, &slopes)?;
     engine.observer.stage_finished("slopes");
     let trials = trial::trials(engine, &survey, &market, &plan, &statistics, &pools, &extra, &slopes)?;
     engine.observer.stage_finished("trial");

@@ -1,10 +1,10 @@
 //! The statistics pass: every coin's sufficient statistics per plan segment, onto scratch, and the
 //! coin's centred moments per stage, into the pools.
 
+use super::passes::Pass;
 use super::prepare::{Prepared, Signs, prepare};
 use super::survey::{Failed, Survey};
 use super::{Engine, EngineError, Market};
-use crate::pool::{Fenced, run_ordered};
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
 use faer::linalg::matmul::matmul;
@@ -167,7 +167,7 @@ pub fn rows_min(settings: &Settings) -> f64 {
     settings.timeframe.bars_in_days(settings.fold_train_days_min) as f64
 }
 
-struct Work {
+pub(super) struct Work {
     scaler: Scaler,
     own: (Vec<f64>, Vec<f64>),
     train: Vec<Option<Moments>>,
@@ -191,7 +191,6 @@ pub fn statistics(
     let settings = engine.settings;
     let targets = Targets::of(settings);
     let (p, q) = (market.columns.len() + 1, targets.count());
-    let signs = placebo_signs(settings);
     let groups = if settings.encoder.tries(EncoderKind::Rrr) { 1 + targets.placebos } else { 0 };
     let zero = || RawPool { sum: Moments::zero(p, q), weight: 0.0, coins: 0 };
     let level_zero = || RawPool { sum: Moments::zero(2 * p, targets.horizons), weight: 0.0, coins: 0 };
@@ -206,63 +205,85 @@ pub fn statistics(
         failed: Vec::new(),
         p,
     };
-    let stride = samples_rows(settings).then(|| sample_stride(settings, survey));
+    let pass = StatisticsPass { engine, survey, market, plan, units };
     let mut disk: Option<ScratchError> = None;
     engine.observer.stage_started("statistics", survey.coins.len());
     let twins = |i: usize| -> Vec<usize> {
         let same = |j: &usize| survey.coins[*j].symbol.underlying() == survey.coins[i].symbol.underlying();
         (0..survey.coins.len()).filter(same).collect()
     };
-    run_ordered(
-        engine.workers,
-        survey.coins.len(),
-        engine.stop,
-        |i| -> Result<Work, ScratchError> {
-            let series = survey.coins[i].series(engine.scratch)?;
-            let prepared = prepare(settings, market, plan, units, series, None);
-            let grams = cumulative_grams(&prepared, plan, &signs);
-            let flat: Vec<f64> = grams.iter().flat_map(Gram::to_flat).collect();
-            engine.scratch.write(&gram_name(i), &flat)?;
-            if let Some(stride) = stride {
-                engine.scratch.write(&sample_name(i), &sampled(&prepared, units, stride))?;
-            }
-            Ok(moments_per_stage(settings, plan, &grams, prepared.scaler, units))
-        },
-        |i, result: Fenced<Result<Work, ScratchError>>| {
-            let symbol = survey.coins[i].symbol.to_string();
-            engine.observer.stage_advanced("statistics", i + 1, &symbol);
-            match result {
-                Ok(Ok(work)) => {
-                    let twins = twins(i);
-                    let weight = 1.0 / twins.len() as f64;
-                    pool(&mut out.train, &work.train, weight);
-                    for (scatter, moments) in out.scatter.iter_mut().zip(&work.train) {
-                        if let Some(moments) = moments {
-                            scatter_labels(scatter, moments, &targets, weight);
-                        }
+    let names = survey.names();
+    engine.pass(&pass, &names, |i, result| {
+        let symbol = names[i].clone();
+        engine.observer.stage_advanced("statistics", i + 1, &symbol);
+        match result {
+            Ok(Ok(work)) => {
+                let twins = twins(i);
+                let weight = 1.0 / twins.len() as f64;
+                pool(&mut out.train, &work.train, weight);
+                for (scatter, moments) in out.scatter.iter_mut().zip(&work.train) {
+                    if let Some(moments) = moments {
+                        scatter_labels(scatter, moments, &targets, weight);
                     }
-                    pool(&mut out.validation, &work.validation, weight);
-                    pool(&mut out.level_train, &work.level_train, weight);
-                    pool(&mut out.level_validation, &work.level_validation, weight);
-                    out.coins.push(Some(CoinStatistics {
-                        scaler: work.scaler,
-                        own: work.own,
-                        rows: work.rows,
-                        weight,
-                        twins,
-                    }));
                 }
-                Ok(Err(error)) => disk = Some(error),
-                Err(error) => {
-                    out.failed.push(Failed { symbol, step: "statistics", error });
-                    out.coins.push(None);
-                }
+                pool(&mut out.validation, &work.validation, weight);
+                pool(&mut out.level_train, &work.level_train, weight);
+                pool(&mut out.level_validation, &work.level_validation, weight);
+                out.coins.push(Some(CoinStatistics {
+                    scaler: work.scaler,
+                    own: work.own,
+                    rows: work.rows,
+                    weight,
+                    twins,
+                }));
             }
-        },
-    )?;
+            Ok(Err(error)) => disk = Some(error),
+            Err(error) => {
+                out.failed.push(Failed { symbol, step: "statistics", error });
+                out.coins.push(None);
+            }
+        }
+    })?;
     match disk {
         Some(error) => Err(error.into()),
         None => Ok(out),
+    }
+}
+
+/// What a coin's job reads.
+pub(super) struct StatisticsPass<'a> {
+    pub(super) engine: &'a Engine<'a>,
+    pub(super) survey: &'a Survey,
+    pub(super) market: &'a Market,
+    pub(super) plan: &'a Plan,
+    pub(super) units: &'a Scaler,
+}
+
+impl Pass for StatisticsPass<'_> {
+    /// The coin's scaler; its Grams and sampled rows are on scratch.
+    type Done = Scaler;
+    type Out = Work;
+    const STAGE: &'static str = "statistics";
+
+    fn job(&self, item: usize) -> Result<Scaler, ScratchError> {
+        let StatisticsPass { engine, survey, market, plan, units } = *self;
+        let settings = engine.settings;
+        let series = survey.coins[item].series(engine.scratch)?;
+        let prepared = prepare(settings, market, plan, units, series, None);
+        let grams = cumulative_grams(&prepared, plan, &placebo_signs(settings));
+        let flat: Vec<f64> = grams.iter().flat_map(Gram::to_flat).collect();
+        engine.scratch.write(&gram_name(item), &flat)?;
+        if samples_rows(settings) {
+            let rows = sampled(&prepared, units, sample_stride(settings, survey));
+            engine.scratch.write(&sample_name(item), &rows)?;
+        }
+        Ok(prepared.scaler)
+    }
+
+    fn open(&self, item: usize, scaler: Scaler) -> Result<Work, ScratchError> {
+        let (p, q) = (self.market.columns.len() + 1, Targets::of(self.engine.settings).count());
+        let grams = read_grams(self.engine, item, p, q)?;
+        Ok(moments_per_stage(self.engine.settings, self.plan, &grams, scaler, self.units))
     }
 }
 

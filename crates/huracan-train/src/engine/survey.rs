@@ -2,7 +2,6 @@
 //! choose the universe. Leaves the aligned series on scratch for the later passes.
 
 use super::{Engine, EngineError};
-use crate::pool::{Fenced, run_ordered};
 use crate::scratch::{Scratch, ScratchError};
 use crate::settings::{Settings, Universe};
 use crate::source::{CandleSource, Entry, InputFile, LoadFailure};
@@ -118,6 +117,13 @@ impl Coin {
     }
 }
 
+impl Survey {
+    /// Names of the coins, in order.
+    pub fn names(&self) -> Vec<String> {
+        self.coins.iter().map(|coin| coin.symbol.to_string()).collect()
+    }
+}
+
 /// What the survey found.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Survey {
@@ -168,16 +174,13 @@ pub fn survey(engine: &Engine<'_>, source: &dyn CandleSource) -> Result<Survey, 
     engine.observer.stage_started("survey", entries.len());
     let mut sights: Vec<(String, Sight)> = Vec::with_capacity(entries.len());
     let mut disk: Option<ScratchError> = None;
-    run_ordered(
-        engine.workers,
-        entries.len(),
-        engine.stop,
+    let names = names_of(entries);
+    engine.here(
+        "survey",
+        &names,
         |i| look(engine, source, i),
-        |i, result: Fenced<Result<Sight, ScratchError>>| {
-            let name = match &entries[i] {
-                Entry::Coin(symbol) => symbol.to_string(),
-                Entry::Refused { name, .. } => name.clone(),
-            };
+        |i, result| {
+            let name = names[i].clone();
             engine.observer.stage_advanced("survey", i + 1, &name);
             match result {
                 Ok(Ok(sight)) => sights.push((name, sight)),
@@ -191,6 +194,15 @@ pub fn survey(engine: &Engine<'_>, source: &dyn CandleSource) -> Result<Survey, 
     }
     let until = run_end(settings, engine.now, &sights)?;
     select(engine, entries, sights, until)
+}
+
+/// What people call the entries; one name may be there twice.
+pub fn names_of(entries: &[Entry]) -> Vec<String> {
+    let name = |entry: &Entry| match entry {
+        Entry::Coin(symbol) => symbol.to_string(),
+        Entry::Refused { name, .. } => name.clone(),
+    };
+    entries.iter().map(name).collect()
 }
 
 fn look(engine: &Engine<'_>, source: &dyn CandleSource, index: usize) -> Result<Sight, ScratchError> {

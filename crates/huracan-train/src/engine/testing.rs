@@ -57,6 +57,7 @@ pub(crate) fn run_with(
         stop: &AtomicBool::new(false),
         scratch: &scratch,
         observer: &Silent,
+        jobs: &crate::jobs::Here,
     };
     run(&engine, source)
 }

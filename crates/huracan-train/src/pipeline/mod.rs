@@ -15,6 +15,7 @@ pub use recorder::Clock;
 
 use crate::canary::{self, Canaries};
 use crate::engine::{self, Engine, EngineError, Observer, Outcome};
+use crate::jobs::{Hire, JobsError};
 use crate::pool::{Fenced, Interrupted, run_ordered};
 use crate::publish::{self, Publication, PublishError, Published, RunFacts, Stamp};
 use crate::report;
@@ -59,6 +60,8 @@ pub struct Job<'a> {
     pub observer: &'a dyn Observer,
     /// The time of day.
     pub clock: &'a Clock<'a>,
+    /// Who does the jobs.
+    pub hire: &'a dyn Hire,
     /// Host name, for whoever finds the store taken.
     pub host: String,
 }
@@ -133,6 +136,12 @@ impl From<EngineError> for RunError {
     }
 }
 
+impl From<JobsError> for RunError {
+    fn from(error: JobsError) -> RunError {
+        RunError::Engine(error.into())
+    }
+}
+
 impl From<ScratchError> for RunError {
     fn from(error: ScratchError) -> RunError {
         RunError::Engine(error.into())
@@ -144,6 +153,7 @@ impl From<PublishError> for RunError {
         match error {
             PublishError::Interrupted(interrupted) => RunError::Interrupted(interrupted),
             PublishError::Store(store) => RunError::Store(store),
+            PublishError::Jobs(jobs) => jobs.into(),
         }
     }
 }
@@ -196,7 +206,12 @@ fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) ->
         prior_trials: prior_trials(job.store, &inputs)?,
         ..job.settings.clone()
     };
+    let jobs = job.hire.hire(&input_hash(&inputs))?;
     let scratch = Scratch::open(job.scratch_dir)?;
+    let scratch = match jobs.beyond() {
+        Some(beyond) => scratch.beyond(beyond),
+        None => scratch,
+    };
     let engine = Engine {
         settings: &settings,
         workers: job.workers,
@@ -204,6 +219,7 @@ fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) ->
         stop: job.stop,
         scratch: &scratch,
         observer: recorder,
+        jobs: jobs.as_ref(),
     };
     let mut outcome = engine::run(&engine, source)?;
     let canaries = match settings.placebo_run {
@@ -242,6 +258,7 @@ fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) ->
             workers: job.workers,
             stop: job.stop,
             observer: recorder,
+            jobs: jobs.as_ref(),
         };
         publish::publish(&publication).map(Some)
     };
@@ -269,6 +286,9 @@ fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) ->
         outcome: &outcome,
         canaries: canaries.as_ref(),
     };
+    if let Err(error) = jobs.close() {
+        recorder.note(&format!("the run is complete, but its record of jobs stays open: {error}"));
+    }
     let report = published.as_ref().and_then(|published| {
         let written = papers.report(published);
         written.map_err(|error| papers.missing("report", &error)).ok()

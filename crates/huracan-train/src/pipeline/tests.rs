@@ -55,6 +55,7 @@ fn run_into(store: &MemoryStore, settings: Settings) -> Finished {
         stop: &AtomicBool::new(false),
         observer: &Silent,
         clock: &|| UtcMs(1_800_000_000_000),
+        hire: &crate::jobs::Here,
         host: "a test".to_owned(),
     };
     match run(&job, &market()).unwrap() {
@@ -163,6 +164,7 @@ fn run_until(store: &dyn Store, until: UtcMs) -> Ending {
         stop: &AtomicBool::new(false),
         observer: &engine::Silent,
         clock: &|| UtcMs(4_000_000_000_000),
+        hire: &crate::jobs::Here,
         host: "here".to_owned(),
     };
     run(&job, &SynthSource::new(&spec)).unwrap()

@@ -24,6 +24,7 @@ pub use report::{RunFacts, canary_facts, report_data};
 use crate::engine::survey::Failed;
 use crate::engine::verdicts::CoinVerdict;
 use crate::engine::{Observer, Outcome};
+use crate::jobs::{JobFault, JobName, Jobs, JobsError};
 use crate::pool::{Fenced, Interrupted, run_ordered};
 use crate::settings::Settings;
 use huracan_core::choose::champion::RunEvidence;
@@ -61,6 +62,8 @@ pub struct Publication<'a> {
     pub stop: &'a AtomicBool,
     /// Who watches.
     pub observer: &'a dyn Observer,
+    /// Who does the jobs.
+    pub jobs: &'a dyn Jobs,
 }
 
 /// What became of a publication.
@@ -89,6 +92,9 @@ pub enum PublishError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The record of jobs cannot be used.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
 }
 
 /// A model of this run, written and verified.
@@ -135,7 +141,7 @@ pub fn publish(publication: &Publication<'_>) -> Result<Published, PublishError>
     bank::publish(publication, &candidates)?;
     meta_learner::publish(publication)?;
     let roster = roster::publish(publication, &candidates, &standings, &failed)?;
-    publication.observer.stage_finished("publish");
+    publication.observer.stage_finished(STAGE);
     Ok(Published {
         champions_moved: standings.iter().filter(|s| s.moved).count(),
         champions_kept: standings.iter().filter(|s| !s.is_candidate).count(),
@@ -144,6 +150,16 @@ pub fn publish(publication: &Publication<'_>) -> Result<Published, PublishError>
         encoder,
         failed,
     })
+}
+
+const STAGE: &str = "publish";
+
+/// A store's refusal as a job's fault: a format's broken promise comes again, a disk may recover.
+fn fault_of(error: &StoreError) -> JobFault {
+    match error {
+        StoreError::Io { .. } => JobFault::transient(error.code(), error.to_string()),
+        _ => JobFault::permanent(error.code(), error.to_string()),
+    }
 }
 
 /// Writes every coin's folder, in parallel; no pointer knows of them yet.
@@ -155,24 +171,39 @@ fn write_models<'a>(
     let shared = head::Shared::new(publication, encoder);
     let (mut candidates, mut failed) = (Vec::with_capacity(verdicts.len()), Vec::new());
     let mut broken: Option<StoreError> = None;
-    publication.observer.stage_started("publish", verdicts.len());
-    type Written = Result<(ModelArtifacts, WrittenModel), StoreError>;
+    publication.observer.stage_started(STAGE, verdicts.len());
+    type Written = Result<Result<(ModelArtifacts, WrittenModel), StoreError>, String>;
+    let coin = |n: usize| publication.outcome.survey.coins[verdicts[n].index].symbol.to_string();
+    let names: Vec<String> = (0..verdicts.len()).map(coin).collect();
+    publication.jobs.declare(STAGE, &names)?;
     run_ordered(
         publication.workers,
         verdicts.len(),
         publication.stop,
         |n| -> Written {
-            let (artifacts, lineage) = head::artifacts(publication, &shared, &verdicts[n])?;
-            let folder = ModelFolder::Baseline(publication.until());
-            let written = models::write_model_folder(publication.store, folder, &artifacts, &lineage)?;
-            Ok((artifacts, written))
+            let write = || {
+                let (artifacts, lineage) = head::artifacts(publication, &shared, &verdicts[n])?;
+                let folder = ModelFolder::Baseline(publication.until());
+                let written = models::write_model_folder(publication.store, folder, &artifacts, &lineage)?;
+                Ok((artifacts, written))
+            };
+            let mut out = None;
+            let mut attempt = || {
+                let done = write();
+                let fault = done.as_ref().err().map(fault_of);
+                out = Some(done);
+                fault.map_or(Ok(()), Err)
+            };
+            let job = JobName { stage: STAGE, name: &names[n], item: n };
+            let ended = publication.jobs.perform(job, &mut attempt);
+            out.ok_or_else(|| ended.err().map_or_else(|| "it was not done".to_owned(), |fault| fault.text))
         },
         |n, result: Fenced<Written>| {
             let verdict = &verdicts[n];
-            let symbol = publication.outcome.survey.coins[verdict.index].symbol.to_string();
-            publication.observer.stage_advanced("publish", n + 1, &symbol);
-            let fail = |error: String| failed.push(Failed { symbol, step: "publish", error });
-            match result {
+            let symbol = names[n].clone();
+            publication.observer.stage_advanced(STAGE, n + 1, &symbol);
+            let fail = |error: String| failed.push(Failed { symbol, step: STAGE, error });
+            match result.unwrap_or_else(Err) {
                 Ok(Ok((artifacts, written))) => candidates.push(Candidate { verdict, artifacts, written }),
                 Ok(Err(error @ StoreError::Refused { .. })) => fail(error.to_string()),
                 Ok(Err(error)) => broken = broken.take().or(Some(error)),

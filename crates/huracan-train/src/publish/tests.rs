@@ -55,6 +55,7 @@ fn publish_of(store: &dyn Store, outcome: &Outcome) -> Result<Published, Publish
         workers: 2,
         stop: &stop,
         observer: &Silent,
+        jobs: &crate::jobs::Here,
     })
 }
 
@@ -121,6 +122,7 @@ fn files_of_every_variant_score_a_row_as_the_engine_does() {
             workers: 2,
             stop: &stop,
             observer: &Silent,
+            jobs: &crate::jobs::Here,
         };
         publish(&publication).unwrap();
         let last = outcome.plan.folds.len() - 1;
@@ -587,6 +589,7 @@ fn a_raised_stop_leaves_no_pointer_behind() {
         workers: 2,
         stop: &stop,
         observer: &Silent,
+        jobs: &crate::jobs::Here,
     };
     assert!(matches!(publish(&publication), Err(PublishError::Interrupted(_))));
     assert!(content(&store).iter().all(|(path, _)| !path.starts_with("champions/")));

@@ -66,6 +66,7 @@ pub(super) fn run(
         stop: &session.interrupted,
         observer: &drawn,
         clock: &now,
+        hire: &huracan_train::jobs::Here,
         host: host(),
     };
     let ending = pipeline::run(&job, source);

@@ -1,11 +1,12 @@
 //! Fits autoencoders and trees on rows sampled from all coins.
 
+use super::super::passes::Pass;
 use super::super::pools::{Pool, Pools};
 use super::super::statistics::{Stage, Statistics, sample_name};
 use super::super::survey::Survey;
 use super::super::{Engine, EngineError};
 use super::{Layout, Models, Trees, half, with_components};
-use crate::pool::run_ordered;
+use crate::jobs::checkpoint;
 use crate::scratch::ScratchError;
 use faer::Mat;
 use huracan_core::encoder::{CodeMap, Encoder, autoencoder};
@@ -14,7 +15,7 @@ use huracan_core::trial::plan::Plan;
 use huracan_core::words::UtcMs;
 
 /// Sampled rows of all coins, by time.
-struct Book {
+pub(in crate::engine) struct Book {
     /// p × n: one column a row, own-scaled.
     rows: Mat<f32>,
     times: Vec<UtcMs>,
@@ -23,7 +24,11 @@ struct Book {
 }
 
 impl Book {
-    fn read(engine: &Engine<'_>, survey: &Survey, statistics: &Statistics) -> Result<Book, ScratchError> {
+    pub(in crate::engine) fn read(
+        engine: &Engine<'_>,
+        survey: &Survey,
+        statistics: &Statistics,
+    ) -> Result<Book, ScratchError> {
         let p = statistics.p;
         let mut index: Vec<(UtcMs, u32, u32)> = Vec::new();
         let mut columns: Vec<Vec<f64>> = Vec::with_capacity(survey.coins.len());
@@ -59,7 +64,7 @@ impl Book {
 }
 
 /// One fit, or a chain of fits that start from one another.
-enum Job {
+enum Fit {
     Autoencoders,
     /// Trees of both stages of a fold for one half of the underlyings.
     Trees {
@@ -69,9 +74,69 @@ enum Job {
     },
 }
 
-enum Fitted {
+impl Fit {
+    fn name(&self) -> String {
+        match self {
+            Fit::Autoencoders => "autoencoder".to_owned(),
+            Fit::Trees { fold, half, components: 0 } => {
+                format!("trees, fold {}, half {}", fold + 1, half + 1)
+            }
+            Fit::Trees { fold, half, .. } => {
+                format!("trees on codes, fold {}, half {}", fold + 1, half + 1)
+            }
+        }
+    }
+}
+
+/// What a fit hands back.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(in crate::engine) enum Fitted {
     Autoencoders(Vec<Encoder>),
     Trees(Option<[Ensemble; 2]>),
+}
+
+/// What every fit reads.
+pub(in crate::engine) struct FitPass<'a> {
+    pub(in crate::engine) engine: &'a Engine<'a>,
+    pub(in crate::engine) plan: &'a Plan,
+    pub(in crate::engine) pools: &'a Pools,
+    pub(in crate::engine) book: &'a Book,
+}
+
+impl Pass for FitPass<'_> {
+    type Done = Fitted;
+    type Out = Fitted;
+    const STAGE: &'static str = "encoders";
+
+    fn job(&self, item: usize) -> Result<Fitted, ScratchError> {
+        let FitPass { engine, plan, pools, book } = *self;
+        Ok(match fits(engine, plan)[item] {
+            Fit::Autoencoders => Fitted::Autoencoders(autoencoders_of(engine, plan, pools, book)),
+            Fit::Trees { fold, half, components } => {
+                Fitted::Trees(trees_of(engine, plan, pools, book, fold, half, components))
+            }
+        })
+    }
+
+    fn open(&self, _: usize, fitted: Fitted) -> Result<Fitted, ScratchError> {
+        Ok(fitted)
+    }
+}
+
+/// Every fit of a run, in order.
+fn fits(engine: &Engine<'_>, plan: &Plan) -> Vec<Fit> {
+    let layout = Layout::of(engine.settings);
+    let mut fits = Vec::new();
+    if layout.codes > 0 {
+        fits.push(Fit::Autoencoders);
+    }
+    let coded = [(layout.trees, 0), (layout.trees_coded, engine.settings.heads.trees_components)];
+    for components in coded.into_iter().filter(|(wanted, _)| *wanted).map(|(_, components)| components) {
+        for fold in 0..plan.folds.len() {
+            fits.extend([0, 1].map(|half| Fit::Trees { fold, half, components }));
+        }
+    }
+    fits
 }
 
 /// Fits everything the layout asks for. A map that cannot be fitted is left out.
@@ -88,48 +153,30 @@ pub(super) fn models(
 ) -> Result<Models, EngineError> {
     let settings = engine.settings;
     let book = Book::read(engine, survey, statistics)?;
-    let mut jobs = Vec::new();
-    if layout.codes > 0 {
-        jobs.push(Job::Autoencoders);
-    }
-    let coded = [(layout.trees, 0), (layout.trees_coded, settings.heads.trees_components)];
-    for components in coded.into_iter().filter(|(wanted, _)| *wanted).map(|(_, components)| components) {
-        for fold in 0..plan.folds.len() {
-            jobs.extend([0, 1].map(|half| Job::Trees { fold, half, components }));
-        }
-    }
-    let count = jobs.len();
+    let fits = fits(engine, plan);
+    let names: Vec<String> = fits.iter().map(Fit::name).collect();
+    let pass = FitPass { engine, plan, pools, book: &book };
+    let mut disk = None;
     let mut autoencoders = Vec::new();
     let mut fitted: Vec<Option<[Ensemble; 2]>> = Vec::new();
-    engine.observer.stage_started("encoders", count);
-    run_ordered(
-        engine.workers,
-        count,
-        engine.stop,
-        |i| match &jobs[i] {
-            Job::Autoencoders => Fitted::Autoencoders(autoencoders_of(engine, plan, pools, &book)),
-            Job::Trees { fold, half, components } => {
-                Fitted::Trees(trees_of(engine, plan, pools, &book, *fold, *half, *components))
-            }
-        },
-        |i, result| {
-            let name = match &jobs[i] {
-                Job::Autoencoders => "autoencoder".to_owned(),
-                Job::Trees { fold, .. } => format!("trees, fold {}", fold + 1),
-            };
-            engine.observer.stage_advanced("encoders", i + 1, &name);
-            match result {
-                Ok(Fitted::Autoencoders(made)) => autoencoders = made,
-                Ok(Fitted::Trees(made)) => fitted.push(made),
-                Err(panic) => {
-                    engine.observer.note(&format!("{name} could not be fitted: {panic}"));
-                    if matches!(jobs[i], Job::Trees { .. }) {
-                        fitted.push(None);
-                    }
+    engine.observer.stage_started("encoders", names.len());
+    engine.pass(&pass, &names, |i, result| {
+        engine.observer.stage_advanced("encoders", i + 1, &names[i]);
+        match result {
+            Ok(Ok(Fitted::Autoencoders(made))) => autoencoders = made,
+            Ok(Ok(Fitted::Trees(made))) => fitted.push(made),
+            Ok(Err(error)) => disk = Some(error),
+            Err(fault) => {
+                engine.observer.note(&format!("{} could not be fitted: {fault}", names[i]));
+                if matches!(fits[i], Fit::Trees { .. }) {
+                    fitted.push(None);
                 }
             }
-        },
-    )?;
+        }
+    })?;
+    if let Some(error) = disk {
+        return Err(EngineError::Scratch(error));
+    }
     let mut fitted = fitted.into_iter();
     let mut gather = |components: usize| -> Vec<Option<Trees>> {
         let pairs: Vec<[Option<[Ensemble; 2]>; 2]> =
@@ -167,6 +214,7 @@ fn autoencoders_of(engine: &Engine<'_>, plan: &Plan, pools: &Pools, book: &Book)
     let month = (settings.walk.inner_days * UtcMs::DAY as f64) as i64;
     let mut made: Vec<Encoder> = Vec::new();
     for (e, (until, stage)) in epochs(plan).0.into_iter().enumerate() {
+        checkpoint();
         let pool = &pools.stages[stage];
         let end = book.before(until);
         let split = book.before(UtcMs(until.0 - month));
@@ -229,6 +277,7 @@ fn trees_of(
     drop((rows, held_rows));
     let fixed = TreesSpec { rounds, early_stop_rounds: None, ..spec };
     let again = |stage: Stage| {
+        checkpoint();
         let picks = book.of_half(0..book.before(end_of(stage)), 1 - half);
         let (_, rows) = binned(&pools.stages[stage.at(fold)], book, &picks, components)?;
         trees::fit(&rows, &label(&picks), None, None, None, &fixed)

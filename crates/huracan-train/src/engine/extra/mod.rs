@@ -11,10 +11,11 @@
 //! and stage has its own, and a coin reads those that were fitted on the other half of the
 //! underlyings.
 
-mod fit;
-mod pass;
+pub(super) mod fit;
+pub(super) mod pass;
 
 use super::lanes::{Lane, slope};
+use super::part;
 use super::pools::{Pool, Pools};
 use super::prepare::Prepared;
 use super::statistics::{CoinStatistics, Stage, Statistics, own_scaled};
@@ -192,6 +193,7 @@ pub fn extra(
         engine.observer.note("the autoencoder could not be trained on this data and does not compete");
         extra.layout.codes = 0;
     }
+    engine.share(part::MODELS, &extra)?;
     pass::encode(engine, survey, market, plan, statistics, pools, &mut extra)?;
     engine.observer.stage_finished("codes");
     Ok(extra)

@@ -1,6 +1,7 @@
 //! Every coin's rows encoded, and the moments of the codes with features and label kept.
 
 use super::super::lanes::Lane;
+use super::super::passes::Pass;
 use super::super::pools::Pools;
 use super::super::prepare::{Prepared, prepare};
 use super::super::statistics::{
@@ -9,17 +10,17 @@ use super::super::statistics::{
 use super::super::survey::Survey;
 use super::super::{Engine, EngineError, Market};
 use super::{Block, Blocks, Choice, Extra, ExtraPool, block_name, half, own_rows, pooled_head};
-use crate::pool::{Fenced, run_ordered};
+use crate::jobs::checkpoint;
 use crate::scratch::ScratchError;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par};
-use huracan_core::gram::Moments;
+use huracan_core::gram::{Gram, Moments};
 use huracan_core::trial::plan::Plan;
 use std::ops::Range;
 
 /// What a coin brings to the pools: joined moments, not standardised, per stage, and on validation
 /// about its training means.
-struct Work {
+pub(in crate::engine) struct Work {
     train: Vec<Option<Moments>>,
     validation: Vec<Option<Moments>>,
 }
@@ -42,40 +43,29 @@ pub(super) fn encode(
     let mut train: Vec<(Moments, f64)> = (0..2 * plan.folds.len()).map(|_| zero()).collect();
     let mut validation: Vec<(Moments, f64)> = plan.folds.iter().map(|_| zero()).collect();
     let mut disk: Option<ScratchError> = None;
-    let pass = Pass { engine, market, plan, statistics, pools, extra };
-    engine.observer.stage_started("codes", survey.coins.len());
-    run_ordered(
-        engine.workers,
-        survey.coins.len(),
-        engine.stop,
-        |i| -> Result<Option<Work>, ScratchError> {
-            match &statistics.coins[i] {
-                Some(known) => pass.coin(i, &survey.coins[i], known).map(Some),
-                None => Ok(None),
+    let pass = CodesPass { engine, survey, market, plan, statistics, pools, extra };
+    let names = survey.names();
+    engine.observer.stage_started("codes", names.len());
+    engine.pass(&pass, &names, |i, result| {
+        engine.observer.stage_advanced("codes", i + 1, &names[i]);
+        match result {
+            Ok(Ok(Some(work))) => {
+                let weight = statistics.coins[i].as_ref().map_or(0.0, |c| c.weight);
+                add(&mut train, &work.train, weight);
+                add(&mut validation, &work.validation, weight);
             }
-        },
-        |i, result: Fenced<Result<Option<Work>, ScratchError>>| {
-            let symbol = survey.coins[i].symbol.to_string();
-            engine.observer.stage_advanced("codes", i + 1, &symbol);
-            match result {
-                Ok(Ok(Some(work))) => {
-                    let weight = statistics.coins[i].as_ref().map_or(0.0, |c| c.weight);
-                    add(&mut train, &work.train, weight);
-                    add(&mut validation, &work.validation, weight);
-                }
-                Ok(Ok(None)) => {}
-                Ok(Err(error)) => disk = Some(error),
-                // It goes on without these codes.
-                Err(panic) => {
-                    engine.observer.note(&format!("{symbol} has no codes learnt on rows: {panic}"));
-                    let nothing = vec![0.0; 2 * plan.folds.len()];
-                    if let Err(error) = engine.scratch.write(&block_name(i), &nothing) {
-                        disk = Some(error);
-                    }
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => disk = Some(error),
+            // It goes on without these codes.
+            Err(panic) => {
+                engine.observer.note(&format!("{} has no codes learnt on rows: {panic}", names[i]));
+                let nothing = vec![0.0; 2 * plan.folds.len()];
+                if let Err(error) = engine.scratch.write(&block_name(i), &nothing) {
+                    disk = Some(error);
                 }
             }
-        },
-    )?;
+        }
+    })?;
     if let Some(error) = disk {
         return Err(error.into());
     }
@@ -166,22 +156,75 @@ fn choose(
     out
 }
 
-struct Pass<'a> {
-    engine: &'a Engine<'a>,
-    market: &'a Market,
-    plan: &'a Plan,
-    statistics: &'a Statistics,
-    pools: &'a Pools,
-    extra: &'a Extra,
+/// What a coin's job reads.
+pub(in crate::engine) struct CodesPass<'a> {
+    pub(in crate::engine) engine: &'a Engine<'a>,
+    pub(in crate::engine) survey: &'a Survey,
+    pub(in crate::engine) market: &'a Market,
+    pub(in crate::engine) plan: &'a Plan,
+    pub(in crate::engine) statistics: &'a Statistics,
+    pub(in crate::engine) pools: &'a Pools,
+    pub(in crate::engine) extra: &'a Extra,
 }
 
-impl Pass<'_> {
+impl Pass for CodesPass<'_> {
+    /// The codes' moments over every fold's validation, flat; those over training rows are on scratch.
+    /// `None` for a coin that has no statistics.
+    type Done = Option<Vec<f64>>;
+    type Out = Option<Work>;
+    const STAGE: &'static str = "codes";
+
+    fn job(&self, item: usize) -> Result<Option<Vec<f64>>, ScratchError> {
+        match &self.statistics.coins[item] {
+            Some(known) => self.coin(item, &self.survey.coins[item], known).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn open(&self, item: usize, seen: Option<Vec<f64>>) -> Result<Option<Work>, ScratchError> {
+        let (Some(known), Some(seen)) = (&self.statistics.coins[item], seen) else { return Ok(None) };
+        let settings = self.engine.settings;
+        let grams = read_grams(self.engine, item, self.statistics.p, Targets::of(settings).count())?;
+        let blocks = self.extra.read(self.engine, item)?;
+        let seen = Blocks::from_flat(&seen, self.extra.p, self.extra.layout.width());
+        let mut work = Work { train: Vec::new(), validation: Vec::new() };
+        for (f, fold) in self.plan.folds.iter().enumerate() {
+            for stage in Stage::ALL {
+                let block = blocks.at(stage.at(f));
+                let training = self.own(known, &grams, stage.segments(fold), rows_min(settings));
+                let train = training.zip(block).map(|(own, block)| self.raw(&own, block));
+                if stage == Stage::Inner {
+                    let judged = self.own(known, &grams, fold.validation.clone(), rows_min(settings) / 4.0);
+                    let judged = judged.zip(seen.at(f)).map(|(own, block)| self.raw(&own, block));
+                    work.validation.push(train.as_ref().zip(judged).map(|(train, seen)| seen.about(train)));
+                }
+                work.train.push(train);
+            }
+        }
+        Ok(Some(work))
+    }
+}
+
+impl CodesPass<'_> {
+    /// A coin's own moments over a run of segments, in its own scale; one target, the label.
+    fn own(
+        &self,
+        known: &CoinStatistics,
+        grams: &[Gram],
+        segments: Range<usize>,
+        needed: f64,
+    ) -> Option<Moments> {
+        let moments = coin_moments(grams, segments, needed)?;
+        Some(moments.rescaled(&known.own.0, &known.own.1).targets(&[0]))
+    }
+
+    /// Leaves the blocks of a coin on scratch and hands back those of its validations, flat.
     fn coin(
         &self,
         index: usize,
         coin: &super::super::survey::Coin,
         known: &CoinStatistics,
-    ) -> Result<Work, ScratchError> {
+    ) -> Result<Vec<f64>, ScratchError> {
         let (engine, settings) = (self.engine, self.engine.settings);
         let series = coin.series(engine.scratch)?;
         let units = &self.statistics.units;
@@ -192,22 +235,18 @@ impl Pass<'_> {
         let half = half(prepared.series.symbol.underlying());
         let needed = rows_min(settings);
         let mut blocks = Vec::with_capacity(2 * self.plan.folds.len());
-        let mut work = Work { train: Vec::new(), validation: Vec::new() };
+        let mut judged_blocks = Vec::with_capacity(self.plan.folds.len());
         // The inner heads of a fold read the autoencoder of the full heads before.
         let mut last: Option<(usize, Mat<f64>)> = None;
         for (f, fold) in self.plan.folds.iter().enumerate() {
             for stage in Stage::ALL {
                 let (plan, pool) = (self.plan, &self.pools.stages[stage.at(f)]);
                 let rows = self.rows(&prepared, stage.segments(fold));
-                let own = |segments: Range<usize>, needed: f64| {
-                    let moments = coin_moments(&grams, segments, needed)?;
-                    Some(moments.rescaled(&known.own.0, &known.own.1).targets(&[0]))
-                };
-                let Some(training) = own(stage.segments(fold), needed) else {
+                checkpoint();
+                let Some(training) = self.own(known, &grams, stage.segments(fold), needed) else {
                     blocks.push(None);
-                    work.train.push(None);
                     if stage == Stage::Inner {
-                        work.validation.push(None);
+                        judged_blocks.push(None);
                     }
                     continue;
                 };
@@ -229,21 +268,17 @@ impl Pass<'_> {
                 }
                 let encoded = last.as_ref().map(|(_, codes)| codes.as_ref());
                 let codes = self.columns(encoded, z.as_ref().subrows(0, end), pool, half, stage.at(f));
-                let block = self.block(&prepared, known, &codes, &training, rows);
+                blocks.push(Some(self.block(&prepared, known, &codes, &training, rows)));
                 if stage == Stage::Inner {
-                    let judged = own(fold.validation.clone(), needed / 4.0).map(|judged| {
-                        let span = self.rows(&prepared, fold.validation.clone());
-                        let seen = self.block(&prepared, known, &codes, &judged, span);
-                        self.raw(&judged, &seen).about(&self.raw(&training, &block))
-                    });
-                    work.validation.push(judged);
+                    let judged = self.own(known, &grams, fold.validation.clone(), needed / 4.0);
+                    let span = self.rows(&prepared, fold.validation.clone());
+                    judged_blocks
+                        .push(judged.map(|judged| self.block(&prepared, known, &codes, &judged, span)));
                 }
-                work.train.push(Some(self.raw(&training, &block)));
-                blocks.push(Some(block));
             }
         }
         engine.scratch.write(&block_name(index), &Blocks(blocks).to_flat())?;
-        Ok(work)
+        Ok(Blocks(judged_blocks).to_flat())
     }
 
     /// Rows of a span of plan segments.

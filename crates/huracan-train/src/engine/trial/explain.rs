@@ -6,9 +6,11 @@
 //! pooled over an even sample of coins.
 
 use super::heads::{Known, StageHeads};
-use super::{Pass, rows_of};
+use super::{FinalHead, Tables, TrialPass, rows_of};
 use crate::engine::extra::Extra;
 use crate::engine::lanes::{Lane, Slopes, prior_name};
+use crate::engine::part;
+use crate::engine::passes::Pass;
 use crate::engine::pools::{Codes, Pools};
 use crate::engine::prepare::{Prepared, prepare};
 use crate::engine::statistics::{Stage, Statistics, Targets, read_grams};
@@ -16,7 +18,6 @@ use crate::engine::survey::Survey;
 use crate::engine::tape::{CoinTape, position_size};
 use crate::engine::verdicts::{CoinVerdict, Verdicts, test_days};
 use crate::engine::{Engine, EngineError, Market};
-use crate::pool::{Fenced, run_ordered};
 use crate::scratch::ScratchError;
 use faer::{Mat, MatRef};
 use huracan_core::bank::{Delta, block_permutation, permutation_delta};
@@ -57,7 +58,108 @@ const REFERENCE_STRIDE: usize = 4;
 /// the rows again.
 const NONLINEAR_COINS: usize = 16;
 
-/// Runs the pass; one answer a coin verdict, in their order.
+/// What the verdicts said that the explanations read.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(in crate::engine) struct Judged {
+    coins: Vec<JudgedCoin>,
+    /// Per fold: which policy was deployed, and whether it is to trade nothing.
+    policies: Vec<(usize, bool)>,
+    /// Lane of the final heads before anybody does without.
+    lane: Option<Lane>,
+    /// Names of the features.
+    names: Vec<String>,
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct JudgedCoin {
+    index: usize,
+    lane: Lane,
+    lanes: Vec<Lane>,
+    head: FinalHead,
+}
+
+impl Judged {
+    fn new(verdicts: &Verdicts, names: &[String]) -> Judged {
+        let coin = |c: &CoinVerdict| JudgedCoin {
+            index: c.index,
+            lane: c.lane,
+            lanes: c.lanes.clone(),
+            head: c.head.clone(),
+        };
+        Judged {
+            coins: verdicts.coins.iter().map(coin).collect(),
+            policies: verdicts.deployed.iter().map(|d| (d.policy.index, d.policy.is_zero)).collect(),
+            lane: verdicts.deployed.last().map(|d| d.lane),
+            names: names.to_vec(),
+        }
+    }
+
+    /// Lane of the final heads before anybody does without.
+    pub(in crate::engine) fn lane(&self) -> Option<Lane> {
+        self.lane
+    }
+
+    /// Coins whose quiet weeks are looked at: positions.
+    fn sample(&self) -> Vec<usize> {
+        (0..self.coins.len()).step_by(self.coins.len().div_ceil(LIMIT_COINS).max(1)).collect()
+    }
+}
+
+/// Past weeks of an even sample of coins against what was before them.
+pub(in crate::engine) struct QuietWeeksPass<'a> {
+    pub(in crate::engine) trial: &'a TrialPass<'a>,
+    pub(in crate::engine) judged: &'a Judged,
+}
+
+impl Pass for QuietWeeksPass<'_> {
+    type Done = Vec<Vec<f64>>;
+    type Out = Vec<Vec<f64>>;
+    const STAGE: &'static str = "quiet weeks";
+
+    fn job(&self, item: usize) -> Result<Vec<Vec<f64>>, ScratchError> {
+        let coin = &self.judged.coins[self.judged.sample()[item]];
+        Ok(self.trial.quiet_weeks(&self.trial.prepared(coin.index)?))
+    }
+
+    fn open(&self, _: usize, weeks: Vec<Vec<f64>>) -> Result<Vec<Vec<f64>>, ScratchError> {
+        Ok(weeks)
+    }
+}
+
+/// What every feature is worth to a coin, and its last week.
+pub(in crate::engine) struct ExplainPass<'a> {
+    pub(in crate::engine) trial: &'a TrialPass<'a>,
+    pub(in crate::engine) judged: &'a Judged,
+    /// Per feature, what quiet weeks reached.
+    pub(in crate::engine) limits: &'a [Vec<f64>],
+    /// The encoder whose reconstruction is watched.
+    pub(in crate::engine) encoder: Option<&'a Encoder>,
+}
+
+impl Pass for ExplainPass<'_> {
+    type Done = Explained;
+    type Out = Explained;
+    const STAGE: &'static str = "explain";
+
+    fn job(&self, item: usize) -> Result<Explained, ScratchError> {
+        let ExplainPass { trial, judged, limits, encoder } = *self;
+        let coin = &judged.coins[item];
+        let prepared = trial.prepared(coin.index)?;
+        let linear = coin.lanes.iter().all(|lane| lane.is_linear());
+        let measured = linear || item % judged.coins.len().div_ceil(NONLINEAR_COINS).max(1) == 0;
+        let (deltas, agreement) = trial.worth(coin, &prepared, judged, measured)?;
+        let importance = trial.importance(coin, &prepared);
+        let encoder = encoder.filter(|_| coin.lane.encoder().is_some());
+        let drift = trial.drift(&importance, coin, &prepared, &judged.names, limits, encoder);
+        Ok(Explained { deltas, drift, agreement, importance })
+    }
+
+    fn open(&self, _: usize, explained: Explained) -> Result<Explained, ScratchError> {
+        Ok(explained)
+    }
+}
+
+/// Runs the passes; one answer a coin verdict, in their order.
 ///
 /// # Errors
 /// When interrupted or the scratch disk fails.
@@ -73,64 +175,42 @@ pub fn explain(
     verdicts: &Verdicts,
     names: &[String],
 ) -> Result<Vec<Explained>, EngineError> {
-    let pass = Pass::new(engine, market, plan, statistics, pools, extra, slopes);
-    let coins = &verdicts.coins;
-    let encoder = yardstick(pools, extra, slopes, plan, verdicts);
-    let sample: Vec<usize> = (0..coins.len()).step_by(coins.len().div_ceil(LIMIT_COINS).max(1)).collect();
+    let judged = Judged::new(verdicts, names);
+    engine.share(part::JUDGED, &judged)?;
+    let tables = Tables::new(engine.settings, plan, pools);
+    let trial = TrialPass { engine, survey, market, plan, statistics, pools, extra, slopes, tables: &tables };
+    let symbol = |n: usize| survey.coins[judged.coins[n].index].symbol.to_string();
+    let sample: Vec<String> = judged.sample().into_iter().map(symbol).collect();
+    let coins: Vec<String> = (0..judged.coins.len()).map(symbol).collect();
     let mut limits: Vec<Vec<f64>> = vec![Vec::new(); names.len()];
     let mut disk: Option<ScratchError> = None;
     engine.observer.stage_started("explain", sample.len() + coins.len());
-    run_ordered(
-        engine.workers,
-        sample.len(),
-        engine.stop,
-        |n| -> Result<Vec<Vec<f64>>, ScratchError> {
-            Ok(pass.quiet_weeks(&pass.prepared(survey, coins[sample[n]].index)?))
-        },
-        |n, result| {
-            engine.observer.stage_advanced("explain", n + 1, "quiet weeks");
-            match result {
-                Ok(Ok(weeks)) => {
-                    limits.iter_mut().zip(weeks).for_each(|(all, weeks)| all.extend(weeks));
-                }
-                Ok(Err(error)) => disk = Some(error),
-                Err(_) => {}
-            }
-        },
-    )?;
+    engine.pass(&QuietWeeksPass { trial: &trial, judged: &judged }, &sample, |n, result| {
+        engine.observer.stage_advanced("explain", n + 1, "quiet weeks");
+        match result {
+            Ok(Ok(weeks)) => limits.iter_mut().zip(weeks).for_each(|(all, weeks)| all.extend(weeks)),
+            Ok(Err(error)) => disk = Some(error),
+            Err(_) => {}
+        }
+    })?;
+    engine.share(part::LIMITS, &limits)?;
+    let encoder = yardstick(pools, extra, slopes, plan, judged.lane);
+    let pass = ExplainPass { trial: &trial, judged: &judged, limits: &limits, encoder: encoder.as_ref() };
     let mut out = Vec::with_capacity(coins.len());
-    let stride = coins.len().div_ceil(NONLINEAR_COINS).max(1);
-    run_ordered(
-        engine.workers,
-        coins.len(),
-        engine.stop,
-        |n| -> Result<Explained, ScratchError> {
-            let coin = &coins[n];
-            let prepared = pass.prepared(survey, coin.index)?;
-            let linear = coin.lanes.iter().all(|lane| lane.is_linear());
-            let measured = linear || n % stride == 0;
-            let (deltas, agreement) = pass.worth(coin, &prepared, verdicts, names, measured)?;
-            let importance = pass.importance(coin, &prepared);
-            let encoder = encoder.as_ref().filter(|_| coin.lane.encoder().is_some());
-            let drift = pass.drift(&importance, coin, &prepared, names, &limits, encoder);
-            Ok(Explained { deltas, drift, agreement, importance })
-        },
-        |n, result: Fenced<Result<Explained, ScratchError>>| {
-            let symbol = survey.coins[coins[n].index].symbol.to_string();
-            engine.observer.stage_advanced("explain", sample.len() + n + 1, &symbol);
-            match result {
-                Ok(Ok(explained)) => out.push(explained),
-                Ok(Err(error)) => {
-                    disk = Some(error);
-                    out.push(Explained::default());
-                }
-                Err(panic) => {
-                    engine.observer.note(&format!("{symbol} could not be explained: {panic}"));
-                    out.push(Explained::default());
-                }
+    engine.pass(&pass, &coins, |n, result| {
+        engine.observer.stage_advanced("explain", sample.len() + n + 1, &coins[n]);
+        match result {
+            Ok(Ok(explained)) => out.push(explained),
+            Ok(Err(error)) => {
+                disk = Some(error);
+                out.push(Explained::default());
             }
-        },
-    )?;
+            Err(fault) => {
+                engine.observer.note(&format!("{} could not be explained: {fault}", coins[n]));
+                out.push(Explained::default());
+            }
+        }
+    })?;
     match disk {
         Some(error) => Err(error.into()),
         None => Ok(out),
@@ -138,16 +218,16 @@ pub fn explain(
 }
 
 /// The encoder that the deployed heads read: the one whose reconstruction is watched.
-fn yardstick(
+pub(in crate::engine) fn yardstick(
     pools: &Pools,
     extra: &Extra,
     slopes: &Slopes,
     plan: &Plan,
-    verdicts: &Verdicts,
+    lane: Option<Lane>,
 ) -> Option<Encoder> {
     let last = plan.folds.len().checked_sub(1)?;
     let choices = &pools.choices[last];
-    let codes = match verdicts.deployed.last()?.lane {
+    let codes = match lane? {
         Lane::Autoencoder => return extra.autoencoder().cloned(),
         Lane::Pca => choices.pca.variant.codes,
         Lane::Rrr => choices.rrr.variant.codes,
@@ -161,9 +241,9 @@ fn yardstick(
     pools.encoder(plan, last, codes)
 }
 
-impl Pass<'_> {
-    fn prepared(&self, survey: &Survey, index: usize) -> Result<Prepared, ScratchError> {
-        let series = survey.coins[index].series(self.engine.scratch)?;
+impl TrialPass<'_> {
+    fn prepared(&self, index: usize) -> Result<Prepared, ScratchError> {
+        let series = self.survey.coins[index].series(self.engine.scratch)?;
         let scaler = self.statistics.coins[index].as_ref().map(|known| known.scaler.clone());
         let units = &self.statistics.units;
         Ok(prepare(self.engine.settings, self.market, self.plan, units, series, scaler))
@@ -191,7 +271,7 @@ impl Pass<'_> {
     fn drift(
         &self,
         importance: &[f64],
-        coin: &CoinVerdict,
+        coin: &JudgedCoin,
         prepared: &Prepared,
         names: &[String],
         limits: &[Vec<f64>],
@@ -228,7 +308,7 @@ impl Pass<'_> {
     }
 
     /// How much the final head looks at each feature, codes that are not linear included.
-    fn importance(&self, coin: &CoinVerdict, prepared: &Prepared) -> Vec<f64> {
+    fn importance(&self, coin: &JudgedCoin, prepared: &Prepared) -> Vec<f64> {
         let head = &coin.head;
         let mut out: Vec<f64> = head.weights.iter().map(|w| w.abs()).collect();
         let half = crate::engine::extra::half(prepared.series.symbol.underlying());
@@ -255,14 +335,13 @@ impl Pass<'_> {
     /// is not `measured`), and how the score of the lane deployed in each fold went with the label.
     fn worth(
         &self,
-        coin: &CoinVerdict,
+        coin: &JudgedCoin,
         prepared: &Prepared,
-        verdicts: &Verdicts,
-        names: &[String],
+        judged: &Judged,
         measured: bool,
     ) -> Result<(BTreeMap<String, Delta>, Option<ScoreQuality>), ScratchError> {
         let (engine, settings) = (self.engine, self.engine.settings);
-        let index = coin.index;
+        let (index, names) = (coin.index, &judged.names);
         let Some(statistics) = self.statistics.coins[index].as_ref() else {
             return Ok((BTreeMap::new(), None));
         };
@@ -290,7 +369,7 @@ impl Pass<'_> {
             let scene = Scene {
                 lane: coin.lanes[f].at(),
                 survival: heads.heads[coin.lanes[f].at()].survival,
-                policy: self.policies(prepared.series.symbol.market())[verdicts.deployed[f].policy.index],
+                policy: self.policies(prepared.series.symbol.market())[judged.policies[f].0],
                 size: position_size(settings, &model),
                 sides: &sides,
                 from,
@@ -303,7 +382,7 @@ impl Pass<'_> {
                 scored.push(scene.survival * scores[i - from]);
                 labels.push(label[i] - heads.moments.mean_y[0]);
             }
-            if !measured || verdicts.deployed[f].policy.is_zero {
+            if !measured || judged.policies[f].1 {
                 continue;
             }
             self.daily(prepared, &tape, &scene, &scores, &mut intact);

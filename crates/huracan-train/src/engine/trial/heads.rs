@@ -2,7 +2,7 @@
 //! deviation, or its own ridge, as weights over the rows it is scored on. What does not live here: scores
 //! and trades.
 
-use super::Pass;
+use super::TrialPass;
 use crate::engine::extra::Blocks;
 use crate::engine::lanes::{Lane, unpooled_head};
 use crate::engine::pools::{Codes, Pool, Variant};
@@ -77,7 +77,7 @@ pub(super) struct Known<'a> {
     pub(super) regimes: Vec<Regime>,
 }
 
-impl Pass<'_> {
+impl TrialPass<'_> {
     pub(super) fn stage_heads(
         &self,
         known: &mut Known<'_>,
@@ -86,7 +86,7 @@ impl Pass<'_> {
         stage: Stage,
     ) -> Option<StageHeads> {
         let settings = self.engine.settings;
-        let (p, lanes) = (self.statistics.p, &self.lanes[f]);
+        let (p, lanes) = (self.statistics.p, &self.tables.lanes[f]);
         let at = stage.at(f);
         let pool: &Pool = &self.pools.stages[at];
         let raw = coin_moments(&known.grams, stage.segments(fold), rows_min(settings))?;
@@ -196,7 +196,7 @@ impl Pass<'_> {
             let variant = match lane {
                 Lane::Unpooled => self.slopes.unpooled[f][0].variant,
                 Lane::UnpooledCodes => self.slopes.unpooled[f][1].variant,
-                _ => self.lanes[f][lane.at()].variant,
+                _ => self.tables.lanes[f][lane.at()].variant,
             };
             let choice = self.extra.choice(f, lane);
             Some(FinalHead {

@@ -12,13 +12,13 @@ use heads::{Known, StageHeads, over};
 
 use crate::engine::extra::Extra;
 use crate::engine::lanes::{self, Lane, LaneFold, PLACEBO, Slopes, prior_name};
+use crate::engine::passes::Pass;
 use crate::engine::pools::Pools;
 use crate::engine::prepare::{Prepared, Signs, prepare};
 use crate::engine::statistics::{CoinStatistics, Stage, Statistics, Targets, placebo_signs, read_grams};
 use crate::engine::survey::{Coin, Failed, Survey};
 use crate::engine::tape::{CoinTape, FoldRecord, hedged, policy_grid, position_size, record};
 use crate::engine::{Engine, EngineError, Market};
-use crate::pool::{Fenced, run_ordered};
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
 use faer::{Accum, Mat, Par};
@@ -130,7 +130,9 @@ pub struct Trials {
     pub failed: Vec<Failed>,
 }
 
-struct Work {
+/// What a coin's job hands back.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(super) struct Work {
     trial: Option<CoinTrial>,
     scores: Vec<Vec<f32>>,
     labels: Vec<Vec<f32>>,
@@ -138,18 +140,55 @@ struct Work {
     one_side: Vec<f32>,
 }
 
-struct Pass<'a> {
-    engine: &'a Engine<'a>,
-    market: &'a Market,
-    plan: &'a Plan,
-    statistics: &'a Statistics,
-    pools: &'a Pools,
-    extra: &'a Extra,
-    slopes: &'a Slopes,
+/// What follows from pools and plan and is the same for every coin.
+pub(super) struct Tables {
     lanes: Vec<Vec<LaneFold>>,
     signs: Vec<Signs>,
     pooled_heads: Vec<Vec<Vec<f64>>>,
     times: usize,
+}
+
+impl Tables {
+    pub(super) fn new(settings: &Settings, plan: &Plan, pools: &Pools) -> Tables {
+        Tables {
+            lanes: (0..plan.folds.len()).map(|f| lanes::lanes(settings, pools, f)).collect(),
+            signs: placebo_signs(settings),
+            pooled_heads: pooled_heads(settings, plan, pools),
+            times: ((plan.test_end.0 - plan.test_start.0) / settings.timeframe.ms()) as usize,
+        }
+    }
+}
+
+/// What a coin's job reads.
+pub(super) struct TrialPass<'a> {
+    pub(super) engine: &'a Engine<'a>,
+    pub(super) survey: &'a Survey,
+    pub(super) market: &'a Market,
+    pub(super) plan: &'a Plan,
+    pub(super) statistics: &'a Statistics,
+    pub(super) pools: &'a Pools,
+    pub(super) extra: &'a Extra,
+    pub(super) slopes: &'a Slopes,
+    pub(super) tables: &'a Tables,
+}
+
+impl Pass for TrialPass<'_> {
+    type Done = Option<Work>;
+    type Out = Option<Work>;
+    const STAGE: &'static str = "trial";
+
+    fn job(&self, item: usize) -> Result<Option<Work>, ScratchError> {
+        match &self.statistics.coins[item] {
+            Some(known) if self.slopes.fitted[item] => {
+                self.coin(item, &self.survey.coins[item], known).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn open(&self, _: usize, work: Option<Work>) -> Result<Option<Work>, ScratchError> {
+        Ok(work)
+    }
 }
 
 /// Runs the pass.
@@ -169,8 +208,9 @@ pub fn trials(
     let settings = engine.settings;
     let horizons = settings.horizons();
     let coins = survey.coins.len();
-    let pass = Pass::new(engine, market, plan, statistics, pools, extra, slopes);
-    let times = pass.times;
+    let tables = Tables::new(settings, plan, pools);
+    let pass = TrialPass { engine, survey, market, plan, statistics, pools, extra, slopes, tables: &tables };
+    let times = tables.times;
     let blank = || vec![f32::NAN; times * coins];
     let mut panel = Panel {
         times,
@@ -184,47 +224,36 @@ pub fn trials(
     let mut out = Vec::with_capacity(coins);
     let mut failed = Vec::new();
     let mut disk: Option<ScratchError> = None;
+    let names = survey.names();
     engine.observer.stage_started("trial", coins);
-    run_ordered(
-        engine.workers,
-        coins,
-        engine.stop,
-        |i| -> Result<Option<Work>, ScratchError> {
-            match &statistics.coins[i] {
-                Some(known) if slopes.fitted[i] => pass.coin(i, &survey.coins[i], known).map(Some),
-                _ => Ok(None),
-            }
-        },
-        |i, result: Fenced<Result<Option<Work>, ScratchError>>| {
-            let symbol = survey.coins[i].symbol.to_string();
-            engine.observer.stage_advanced("trial", i + 1, &symbol);
-            match result {
-                Ok(Ok(Some(work))) => {
-                    for t in 0..times {
-                        let at = t * coins + i;
-                        panel.returns_bps[at] = work.returns[t];
-                        for h in 0..panel.horizons.len() {
-                            panel.scores[h][at] = work.scores[h][t];
-                            panel.labels[h][at] = work.labels[h][t];
-                        }
+    engine.pass(&pass, &names, |i, result| {
+        engine.observer.stage_advanced("trial", i + 1, &names[i]);
+        match result {
+            Ok(Ok(Some(work))) => {
+                for t in 0..times {
+                    let at = t * coins + i;
+                    panel.returns_bps[at] = work.returns[t];
+                    for h in 0..panel.horizons.len() {
+                        panel.scores[h][at] = work.scores[h][t];
+                        panel.labels[h][at] = work.labels[h][t];
                     }
-                    for (fold, &cost) in work.one_side.iter().enumerate() {
-                        panel.one_side_bps[fold][i] = cost;
-                    }
-                    out.push(work.trial);
                 }
-                Ok(Ok(None)) => out.push(None),
-                Ok(Err(error)) => {
-                    disk = Some(error);
-                    out.push(None);
+                for (fold, &cost) in work.one_side.iter().enumerate() {
+                    panel.one_side_bps[fold][i] = cost;
                 }
-                Err(error) => {
-                    failed.push(Failed { symbol, step: "trial", error });
-                    out.push(None);
-                }
+                out.push(work.trial);
             }
-        },
-    )?;
+            Ok(Ok(None)) => out.push(None),
+            Ok(Err(error)) => {
+                disk = Some(error);
+                out.push(None);
+            }
+            Err(error) => {
+                failed.push(Failed { symbol: names[i].clone(), step: "trial", error });
+                out.push(None);
+            }
+        }
+    })?;
     match disk {
         Some(error) => Err(error.into()),
         None => {
@@ -258,34 +287,7 @@ fn pooled_heads(settings: &Settings, plan: &Plan, pools: &Pools) -> Vec<Vec<Vec<
         .collect()
 }
 
-impl<'a> Pass<'a> {
-    fn new(
-        engine: &'a Engine<'a>,
-        market: &'a Market,
-        plan: &'a Plan,
-        statistics: &'a Statistics,
-        pools: &'a Pools,
-        extra: &'a Extra,
-        slopes: &'a Slopes,
-    ) -> Pass<'a> {
-        let settings = engine.settings;
-        Pass {
-            engine,
-            market,
-            plan,
-            statistics,
-            pools,
-            extra,
-            slopes,
-            lanes: (0..plan.folds.len()).map(|f| lanes::lanes(settings, pools, f)).collect(),
-            signs: placebo_signs(settings),
-            pooled_heads: pooled_heads(settings, plan, pools),
-            times: ((plan.test_end.0 - plan.test_start.0) / settings.timeframe.ms()) as usize,
-        }
-    }
-}
-
-impl Pass<'_> {
+impl TrialPass<'_> {
     fn coin(&self, index: usize, coin: &Coin, known: &CoinStatistics) -> Result<Work, ScratchError> {
         let settings = self.engine.settings;
         let series = coin.series(self.engine.scratch)?;
@@ -307,13 +309,13 @@ impl Pass<'_> {
             own_basis: None,
             regimes: regime::tags(&prepared.series, &RegimeRules::default()),
         };
-        let tape = CoinTape::new(settings, self.market, &prepared, &self.signs);
+        let tape = CoinTape::new(settings, self.market, &prepared, &self.tables.signs);
         let horizons = settings.horizons().len();
         let mut work = Work {
             trial: None,
-            scores: vec![vec![f32::NAN; self.times]; horizons],
-            labels: vec![vec![f32::NAN; self.times]; horizons],
-            returns: vec![f32::NAN; self.times],
+            scores: vec![vec![f32::NAN; self.tables.times]; horizons],
+            labels: vec![vec![f32::NAN; self.tables.times]; horizons],
+            returns: vec![f32::NAN; self.tables.times],
             one_side: vec![f32::NAN; self.plan.tested().len()],
         };
         let mut trial = CoinTrial {
@@ -487,7 +489,7 @@ impl Pass<'_> {
     ) -> (Vec<Vec<Totals>>, Vec<ScoreSums>) {
         let settings = self.engine.settings;
         let thresholds = policy_grid(settings).len();
-        let lanes = self.lanes[f].len() + 1;
+        let lanes = self.tables.lanes[f].len() + 1;
         let nothing =
             || (vec![vec![Totals::default(); thresholds]; lanes], vec![ScoreSums::default(); PLACEBO]);
         let (from, to) = rows_of(prepared, span);
@@ -575,8 +577,8 @@ impl Pass<'_> {
         let p = self.statistics.p;
         let (offset, ratio) = &known.own;
         // Both halves read the same design columns: the own scale is an affine map of the common one.
-        let b = Mat::from_fn(p + 1, self.pooled_heads[f].len(), |i, h| {
-            let head = &self.pooled_heads[f][h];
+        let b = Mat::from_fn(p + 1, self.tables.pooled_heads[f].len(), |i, h| {
+            let head = &self.tables.pooled_heads[f][h];
             let own = |i: usize| over(head[i], ratio[i]);
             if i < p { own(i) + head[p + i] } else { -(0..p).map(|i| own(i) * offset[i]).sum::<f64>() }
         });
@@ -584,7 +586,7 @@ impl Pass<'_> {
         let bar = self.plan.timeframe.ms();
         for i in from..to {
             let t = ((prepared.series.time(i).0 - self.plan.test_start.0) / bar) as usize;
-            if t >= self.times {
+            if t >= self.tables.times {
                 continue;
             }
             work.returns[t] = tape.outright_bps[i] as f32;

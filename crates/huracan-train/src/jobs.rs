@@ -1,0 +1,243 @@
+//! Who does the jobs of a run. A job is one (stage, name) of a run: usually a coin in a pass.
+//!
+//! The passes say what a job is; here is only how it is done: in this process, watched, repeated
+//! when its fault may pass, refused when it was given up or cancelled ([`Jobs`]); or by other
+//! processes, from which its result comes as bytes ([`Elsewhere`]).
+
+use crate::scratch::Beyond;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Why a job gave no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobFault {
+    /// Stable code: `panicked`, `cancelled`, `scratch_failed`, ….
+    pub code: String,
+    /// What happened.
+    pub text: String,
+    /// Whether another attempt may go better.
+    pub transient: bool,
+}
+
+impl JobFault {
+    /// One that would come again.
+    pub fn permanent(code: &str, text: impl Into<String>) -> JobFault {
+        JobFault { code: code.to_owned(), text: text.into(), transient: false }
+    }
+
+    /// One that may pass.
+    pub fn transient(code: &str, text: impl Into<String>) -> JobFault {
+        JobFault { code: code.to_owned(), text: text.into(), transient: true }
+    }
+}
+
+impl std::fmt::Display for JobFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The record or the queue of jobs cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct JobsError {
+    /// Stable code.
+    pub code: &'static str,
+    /// What was found, where, what to do.
+    pub text: String,
+}
+
+/// Told to a job from outside: it is wanted no more.
+#[derive(Debug, Default)]
+pub struct Cancel {
+    raised: AtomicBool,
+    why: std::sync::OnceLock<JobFault>,
+}
+
+impl Cancel {
+    /// Raises it; the first reason stays.
+    pub fn raise(&self, why: JobFault) {
+        let _ = self.why.set(why);
+        self.raised.store(true, Ordering::Release);
+    }
+
+    /// Whether it was raised. Cheap enough for inner loops.
+    pub fn is_raised(&self) -> bool {
+        self.raised.load(Ordering::Acquire)
+    }
+
+    /// Why it was raised, once it is.
+    pub fn fault(&self) -> Option<JobFault> {
+        self.is_raised().then(|| self.why.get().cloned()).flatten()
+    }
+}
+
+std::thread_local! {
+    static CURRENT: std::cell::RefCell<Option<Arc<Cancel>>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Runs `work` as a job that `cancel` can stop: long computations ask [`checkpoint`].
+pub fn with_cancel<T>(cancel: &Arc<Cancel>, work: impl FnOnce() -> T) -> T {
+    struct Restore(Option<Arc<Cancel>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let before = self.0.take();
+            CURRENT.with(|current| *current.borrow_mut() = before);
+        }
+    }
+    let before = CURRENT.with(|current| current.borrow_mut().replace(cancel.clone()));
+    let _restore = Restore(before);
+    work()
+}
+
+/// What a cancelled job unwinds with.
+struct Cancelled(JobFault);
+
+/// Ends the job of this thread here if it was cancelled. Called between folds and fits: a job that
+/// holds nothing but its own memory can be left at any of them.
+pub fn checkpoint() {
+    let fault = CURRENT.with(|current| current.borrow().as_ref().and_then(|cancel| cancel.fault()));
+    if let Some(fault) = fault {
+        std::panic::resume_unwind(Box::new(Cancelled(fault)));
+    }
+}
+
+/// Runs `work` behind a fence: a panic or a cancellation becomes a fault.
+///
+/// # Errors
+/// The fault.
+pub fn fenced<T>(work: impl FnOnce() -> T) -> Result<T, JobFault> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| match panic.downcast::<Cancelled>() {
+        Ok(cancelled) => cancelled.0,
+        Err(panic) => JobFault::permanent("panicked", crate::pool::message(&*panic)),
+    })
+}
+
+/// One job by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobName<'a> {
+    /// Stage.
+    pub stage: &'static str,
+    /// Symbol, or what else tells the jobs of a stage apart.
+    pub name: &'a str,
+    /// Its position in the stage.
+    pub item: usize,
+}
+
+/// Who does the jobs of a run, or has them done.
+pub trait Jobs: Sync {
+    /// The jobs of a stage, before the first of them.
+    ///
+    /// # Errors
+    /// When they cannot be noted or handed out.
+    fn declare(&self, stage: &'static str, names: &[String]) -> Result<(), JobsError>;
+
+    /// Does one job in this process; `work` may be called more than once and keeps its last result.
+    ///
+    /// # Errors
+    /// The fault it ended with, or why it was not begun.
+    fn perform(
+        &self,
+        job: JobName<'_>,
+        work: &mut dyn FnMut() -> Result<(), JobFault>,
+    ) -> Result<(), JobFault>;
+
+    /// Where the jobs of passes are done, if not here.
+    fn elsewhere(&self) -> Option<&dyn Elsewhere> {
+        None
+    }
+
+    /// Where machines that share the run leave scratch columns for each other.
+    fn beyond(&self) -> Option<Arc<dyn Beyond>> {
+        None
+    }
+
+    /// Says that the run has come to an end of its own: its record may be closed.
+    ///
+    /// # Errors
+    /// When that cannot be noted.
+    fn close(&self) -> Result<(), JobsError> {
+        Ok(())
+    }
+}
+
+/// Other processes that do jobs.
+pub trait Elsewhere: Sync {
+    /// Lets workers know a part of what the next stages read.
+    ///
+    /// # Errors
+    /// When it cannot be left for them.
+    fn share(&self, part: &'static str, bytes: &[u8]) -> Result<(), JobsError>;
+
+    /// Waits for the result of a job that was declared.
+    ///
+    /// # Errors
+    /// The fault it ended with, for good.
+    fn result(&self, job: JobName<'_>, stop: &AtomicBool) -> Result<Vec<u8>, JobFault>;
+}
+
+/// Finds hands for a run.
+pub trait Hire: Sync {
+    /// Those for the run of this name, which is the hash of its inputs.
+    ///
+    /// # Errors
+    /// When the record or the queue of jobs cannot be used.
+    fn hire(&self, run: &str) -> Result<Box<dyn Jobs + '_>, JobsError>;
+}
+
+/// Does every job here, once, and keeps no record.
+pub struct Here;
+
+impl Hire for Here {
+    fn hire(&self, _: &str) -> Result<Box<dyn Jobs + '_>, JobsError> {
+        Ok(Box::new(Here))
+    }
+}
+
+impl Jobs for Here {
+    fn declare(&self, _: &'static str, _: &[String]) -> Result<(), JobsError> {
+        Ok(())
+    }
+
+    fn perform(
+        &self,
+        _: JobName<'_>,
+        work: &mut dyn FnMut() -> Result<(), JobFault>,
+    ) -> Result<(), JobFault> {
+        fenced(work)?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancelled_job_ends_at_its_next_checkpoint_with_the_reason_it_was_given() {
+        let cancel = Arc::new(Cancel::default());
+        let mut passed = 0;
+        let ended = fenced(|| {
+            with_cancel(&cancel, || {
+                loop {
+                    checkpoint();
+                    passed += 1;
+                    if passed == 3 {
+                        cancel.raise(JobFault::permanent("wall_cap", "took longer than 5 s"));
+                    }
+                }
+            })
+        });
+        let () = match ended {
+            Err(fault) => assert_eq!((passed, fault.code.as_str()), (3, "wall_cap")),
+            Ok(()) => unreachable!("it loops"),
+        };
+        checkpoint();
+    }
+
+    #[test]
+    fn a_panic_is_a_permanent_fault() {
+        let fault = fenced(|| panic!("index out of range")).unwrap_err();
+        assert_eq!(fault, JobFault::permanent("panicked", "index out of range"));
+    }
+}
