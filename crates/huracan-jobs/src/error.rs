@@ -77,7 +77,7 @@ pub enum Error {
     )]
     Nondeterministic {
         /// The job.
-        job: JobId,
+        job: Box<JobId>,
         /// Its key.
         key: String,
         /// The digest on record.

@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 use crate::{
     error::{Error, Result},
     retry::{Next, RetryPolicy},
-    rows::{job_columns, job_row, line_columns, line_row, repeats},
+    rows::{job_columns, job_row, line_columns, line_row, progress_columns, repeats, run_row, stored},
     transition::{CRASHES_SUSPECT, fresh},
     words::{AttemptRow, Event, JobError, JobId, JobRow, NewJob, Repeat, RunRow, Selector, Status, Usage},
 };
@@ -385,9 +385,12 @@ impl Ledger {
         })?;
         match recorded {
             None => Ok(()),
-            Some((key, recorded)) => {
-                Err(Error::Nondeterministic { job: job.clone(), key, recorded, found: digest.to_owned() })
-            }
+            Some((key, recorded)) => Err(Error::Nondeterministic {
+                job: Box::new(job.clone()),
+                key,
+                recorded,
+                found: digest.to_owned(),
+            }),
         }
     }
 
@@ -496,16 +499,12 @@ impl Ledger {
     /// [`Error::Database`].
     pub fn runs(&self) -> Result<Vec<RunRow>> {
         self.read(async |connection| {
-            let rows = sqlx::query(
-                "SELECT r.run, purpose, r.worker, began_at_ms, ended_at_ms, outcome,
-                   count(*) FILTER (WHERE status = 'pending') AS pending,
-                   count(*) FILTER (WHERE status = 'running') AS running,
-                   count(*) FILTER (WHERE status = 'completed') AS completed,
-                   count(*) FILTER (WHERE status = 'failed') AS failed,
-                   count(*) FILTER (WHERE status = 'skipped') AS skipped
-                 FROM runs r LEFT JOIN jobs j ON j.run = r.run
-                 GROUP BY r.run ORDER BY began_at_ms DESC, r.run DESC",
-            )
+            let rows = sqlx::query(concat!(
+                "SELECT r.run, purpose, r.worker, began_at_ms, ended_at_ms, outcome, ",
+                progress_columns!(),
+                " FROM runs r LEFT JOIN jobs j ON j.run = r.run
+                  GROUP BY r.run ORDER BY began_at_ms DESC, r.run DESC"
+            ))
             .fetch_all(connection)
             .await?;
             rows.iter().map(run_row).collect()
@@ -793,22 +792,6 @@ async fn select_jobs(
         .await
 }
 
-fn run_row(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<RunRow> {
-    let mut jobs = [0; 5];
-    for (count, status) in jobs.iter_mut().zip(Status::ALL) {
-        *count = u64::try_from(row.try_get::<i64, _>(status.as_str())?).unwrap_or(0);
-    }
-    Ok(RunRow {
-        run: row.try_get("run")?,
-        purpose: row.try_get("purpose")?,
-        worker: row.try_get("worker")?,
-        began_at_ms: row.try_get("began_at_ms")?,
-        ended_at_ms: row.try_get("ended_at_ms")?,
-        outcome: row.try_get("outcome")?,
-        jobs,
-    })
-}
-
 /// Makes the tables of a new file, and refuses what is not a ledger of ours.
 async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<()> {
     let opened = |source| opening(path, source);
@@ -862,12 +845,7 @@ fn opening(path: &Path, source: sqlx::Error) -> Error {
     if damaged { Error::Corrupt { path, source } } else { Error::Open { path, source } }
 }
 
-/// SQLite and PostgreSQL have no unsigned 64 bits.
-pub(crate) fn stored(bytes: u64) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
-}
-
-pub(crate) fn now_ms() -> i64 {
+fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -26,6 +26,6 @@ pub use error::{Error, Result};
 pub use ledger::Ledger;
 pub use retry::{Next, RetryPolicy};
 pub use words::{
-    AttemptRow, Caps, Event, JobError, JobId, JobRow, NewJob, Repeat, RunRow, Selector, Status,
+    AttemptRow, Caps, Event, JobError, JobId, JobRow, NewJob, Progress, Repeat, RunRow, Selector, Status,
     UnknownStatus, Usage,
 };

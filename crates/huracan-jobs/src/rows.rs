@@ -6,7 +6,7 @@ use sqlx::{ColumnIndex, Database, Decode, Row, Type};
 
 use crate::{
     error::{Error, Result},
-    words::{AttemptRow, Caps, Event, JobError, JobId, JobRow, Repeat, Status, Usage},
+    words::{AttemptRow, Caps, Event, JobError, JobId, JobRow, Progress, Repeat, RunRow, Status, Usage},
 };
 
 /// The columns of a job, in one order for all statements.
@@ -23,7 +23,15 @@ macro_rules! line_columns {
         "at_ms, event, attempt, worker, key, digest, reason"
     };
 }
-pub(crate) use {job_columns, line_columns};
+/// How many jobs stand where, for [`progress`].
+macro_rules! progress_columns {
+    () => {
+        "count(*) FILTER (WHERE status = 'pending') AS pending, count(*) FILTER (WHERE status = 'running') AS running, \
+         count(*) FILTER (WHERE status = 'completed') AS completed, count(*) FILTER (WHERE status = 'failed') AS failed, \
+         count(*) FILTER (WHERE status = 'skipped') AS skipped"
+    };
+}
+pub(crate) use {job_columns, line_columns, progress_columns};
 
 /// What a row must be able to give; both databases can.
 pub(crate) trait Readable: Row {
@@ -68,6 +76,11 @@ where
 /// Counts are stored as 64 bits because both databases have them; ours are small.
 fn count(found: i64) -> u32 {
     u32::try_from(found.max(0)).unwrap_or(u32::MAX)
+}
+
+/// What a database without unsigned 64 bits stores of a number of bytes.
+pub(crate) fn stored(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 fn bytes(found: i64) -> u64 {
@@ -150,6 +163,30 @@ pub(crate) fn line_row(row: &impl Readable, place: &str) -> Result<AttemptRow> {
     let (line, event) = plain().map_err(column_error(place))?;
     let event = Event::parse(&event).ok_or_else(|| unreadable(place, "event", event))?;
     Ok(AttemptRow { event, ..line })
+}
+
+/// The counts in a row selected by `progress_columns!`.
+pub(crate) fn progress(row: &impl Readable) -> sqlx::Result<Progress> {
+    Ok(Progress {
+        pending: bytes(row.whole("pending")?),
+        running: bytes(row.whole("running")?),
+        completed: bytes(row.whole("completed")?),
+        failed: bytes(row.whole("failed")?),
+        skipped: bytes(row.whole("skipped")?),
+    })
+}
+
+/// The run in a row with its columns and `progress_columns!`.
+pub(crate) fn run_row(row: &impl Readable) -> sqlx::Result<RunRow> {
+    Ok(RunRow {
+        run: row.text("run")?,
+        purpose: row.text("purpose")?,
+        worker: row.text("worker")?,
+        began_at_ms: row.whole("began_at_ms")?,
+        ended_at_ms: row.maybe_whole("ended_at_ms")?,
+        outcome: row.maybe_text("outcome")?,
+        jobs: progress(row)?,
+    })
 }
 
 /// The jobs that gave results more than once under one key, from their histories in order of time.

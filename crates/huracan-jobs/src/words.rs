@@ -336,8 +336,35 @@ pub struct RunRow {
     pub ended_at_ms: Option<i64>,
     /// How it ended.
     pub outcome: Option<String>,
-    /// Its jobs by status, in the order of [`Status::ALL`].
-    pub jobs: [u64; 5],
+    /// Its jobs by status.
+    pub jobs: Progress,
+}
+
+/// How many jobs stand where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// To be done.
+    pub pending: u64,
+    /// Being done.
+    pub running: u64,
+    /// Done.
+    pub completed: u64,
+    /// Given up.
+    pub failed: u64,
+    /// Not to be done.
+    pub skipped: u64,
+}
+
+impl Progress {
+    /// All jobs there are.
+    pub fn total(&self) -> u64 {
+        self.pending + self.running + self.completed + self.failed + self.skipped
+    }
+
+    /// Whether nothing is left that happens by itself.
+    pub fn is_done(&self) -> bool {
+        self.pending + self.running == 0
+    }
 }
 
 /// A job that gave a result more than once under one key: work done twice.
