@@ -16,14 +16,20 @@
 mod cancel;
 mod error;
 mod ledger;
+mod queue;
 mod retry;
 mod rows;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transition;
 mod words;
 
 pub use cancel::{CancelReason, CancelToken};
 pub use error::{Error, Result};
 pub use ledger::Ledger;
+pub use queue::{
+    Claimed, Coordinator, Done, Handler, OnStuck, Queue, QueueOptions, Watch, Worked, WorkerOptions, work,
+};
 pub use retry::{Next, RetryPolicy};
 pub use words::{
     AttemptRow, Caps, Event, JobError, JobId, JobRow, NewJob, Progress, Repeat, RunRow, Selector, Status,
