@@ -105,7 +105,7 @@ mod tests {
             let stage = tracing::info_span!(parent: &run, "stage", stage = "trial");
             let job = tracing::debug_span!(parent: &stage, "job", symbol = "BTCUSDT", attempt = 2);
             run.record("run_id", "R");
-            tracing::warn!(parent: &job, elapsed_ms = 7, "job \"failed\"");
+            job.in_scope(|| tracing::warn!(elapsed_ms = 7, "job \"failed\""));
         });
         String::from_utf8(memory.0.lock().unwrap().clone()).unwrap()
     }

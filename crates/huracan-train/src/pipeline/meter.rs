@@ -92,7 +92,7 @@ pub struct Attempt<'a> {
 
 /// Runs an attempt on this thread inside its span, and tells the observer what it used. `came_to`
 /// reads outcome, requests and whether the result was cached from what `work` returned; a panic is
-/// told as a failure and goes on.
+/// told as a failure and goes on. The observer is told inside the span.
 pub fn measured<T>(
     observer: &dyn Observer,
     attempt: Attempt<'_>,
@@ -112,8 +112,6 @@ pub fn measured<T>(
         }
     };
     span.record("elapsed_ms", (1e3 * used.wall_s).round() as u64);
-    drop(entered);
-    drop(span);
     observer.job_finished(&JobFacts {
         stage: attempt.stage,
         symbol: attempt.symbol.to_owned(),
@@ -127,6 +125,7 @@ pub fn measured<T>(
         cached,
         outcome,
     });
+    drop(entered);
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 

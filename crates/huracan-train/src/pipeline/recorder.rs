@@ -77,7 +77,14 @@ impl Stage {
             let wall_s = self.began.elapsed().as_secs_f64();
             self.ended = Some((wall_s, used));
             self.span.record("elapsed_ms", ms(wall_s));
-            tracing::info!(parent: &self.span, stage = self.name, jobs = self.done, elapsed_ms = ms(wall_s), "stage finished");
+            self.span.in_scope(|| {
+                tracing::info!(
+                    stage = self.name,
+                    jobs = self.done,
+                    elapsed_ms = ms(wall_s),
+                    "stage finished"
+                );
+            });
             self.span = tracing::Span::none();
         }
     }
@@ -331,14 +338,11 @@ impl<'a> Recorder<'a> {
         self.span.record("status", phase);
         self.span.record("elapsed_ms", ms(self.seconds()));
         let run_id = self.run_id().unwrap_or_default();
-        match &error {
-            None => {
-                tracing::info!(parent: &self.span, run_id, elapsed_ms = ms(self.seconds()), "run finished");
-            }
-            Some(error) => {
-                tracing::info!(parent: &self.span, run_id, elapsed_ms = ms(self.seconds()), error, "run failed");
-            }
-        }
+        let elapsed_ms = ms(self.seconds());
+        self.span.in_scope(|| match &error {
+            None => tracing::info!(run_id, elapsed_ms, "run finished"),
+            Some(error) => tracing::info!(run_id, elapsed_ms, error, "run failed"),
+        });
         let _beating = self.beating.lock().unwrap_or_else(PoisonError::into_inner);
         self.write(&Heartbeat {
             utc_timestamp: self.now().into(),
@@ -564,10 +568,10 @@ impl Observer for Recorder<'_> {
         };
         match (status, &reason) {
             (JobStatus::Failed, Some(error)) => {
-                tracing::warn!(parent: &self.span, stage, symbol, attempt, worker, elapsed_ms, error, "job failed");
+                tracing::warn!(stage, symbol, attempt, worker, elapsed_ms, error, "job failed");
             }
             _ => {
-                tracing::debug!(parent: &self.span, stage, symbol, attempt, worker, elapsed_ms, cached, "job finished")
+                tracing::debug!(stage, symbol, attempt, worker, elapsed_ms, cached, "job finished")
             }
         }
         let event = self.job_event(symbol, stage, status, reason);

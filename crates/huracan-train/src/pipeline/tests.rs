@@ -233,15 +233,15 @@ fn a_run_that_fails_leaves_its_record_with_the_error_and_what_to_do() {
         host: "here".to_owned(),
         rates: Rates::default(),
     };
-    // The clock stands before the data.
+    // The clock stands before the data: no bar of any coin is believed.
     let error = run(&job, &market()).err().expect("the clock is wrong");
-    assert_eq!(error.code(), "clock_behind_data");
+    assert_eq!(error.code(), "nothing_readable");
     let record = runs::latest(&store).unwrap().unwrap();
     assert_eq!(record.exit_status, ExitStatus::Failed);
     assert_eq!((record.inputs.data_fingerprints.len(), record.inputs.until), (12, None));
     let failures = runs::failures(&store, &record.run_id).unwrap();
     assert_eq!((failures.len(), failures[0].step.as_str()), (1, "survey"));
-    assert!(failures[0].error_chain[0].contains("the clock says"), "{failures:?}");
+    assert!(failures[0].error_chain[0].contains("none of 12 candle series"), "{failures:?}");
     assert!(runs::read_profile(&store, &record.run_id).unwrap().is_some());
     let costs = runs::unit_costs(&store, &record.run_id).unwrap();
     assert_eq!(costs.iter().filter(|cost| cost.stage == "fingerprints").count(), 12);
