@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::error::{Result, StoreError};
 use crate::formats::check;
 use crate::formats::run::{Failure, JobEvent, Profile, Run, UnitCost};
-use crate::formats::{Document, to_line};
+use crate::formats::{Document, from_lines, to_line};
 use crate::path::StorePath;
 use crate::store::Store;
 use crate::typed;
@@ -44,6 +44,72 @@ pub fn list(store: &dyn Store) -> Result<Vec<String>> {
         _ => None,
     };
     Ok(entries.iter().filter_map(|entry| id(&entry.path)).collect())
+}
+
+/// The run that started last, whatever became of it; records that cannot be read are passed over.
+///
+/// # Errors
+/// What the store refuses.
+pub fn latest(store: &dyn Store) -> Result<Option<Run>> {
+    latest_of(store, &|_| true)
+}
+
+/// The run that started last of those that `counts`; records that cannot be read are passed over.
+///
+/// # Errors
+/// What the store refuses.
+pub fn latest_of(store: &dyn Store, counts: &dyn Fn(&Run) -> bool) -> Result<Option<Run>> {
+    let mut latest: Option<Run> = None;
+    for id in list(store)? {
+        let run = match read(store, &id) {
+            Err(StoreError::Corrupt { .. } | StoreError::NewerFormat { .. }) => continue,
+            other => other?,
+        };
+        if counts(&run) && latest.as_ref().is_none_or(|found| found.started_at <= run.started_at) {
+            latest = Some(run);
+        }
+    }
+    Ok(latest)
+}
+
+/// Reads `profile.json`; `None` where the run wrote none.
+///
+/// # Errors
+/// `Corrupt`, `NewerFormat`, `Refused` when the id is not one, or what the store refuses.
+pub fn read_profile(store: &dyn Store, run_id: &str) -> Result<Option<Profile>> {
+    Ok(typed::get(store, &folder_of(run_id)?.join("profile.json")?)?.map(|(profile, _)| profile))
+}
+
+/// What each coin's stages used; empty where the run wrote nothing.
+///
+/// # Errors
+/// As [`read_profile`].
+pub fn unit_costs(store: &dyn Store, run_id: &str) -> Result<Vec<UnitCost>> {
+    lines(store, run_id, "unit_costs.jsonl")
+}
+
+/// What failed; empty where nothing did.
+///
+/// # Errors
+/// As [`read_profile`].
+pub fn failures(store: &dyn Store, run_id: &str) -> Result<Vec<Failure>> {
+    lines(store, run_id, "failures.jsonl")
+}
+
+/// Every job's transitions; empty where the run wrote none.
+///
+/// # Errors
+/// As [`read_profile`].
+pub fn events(store: &dyn Store, run_id: &str) -> Result<Vec<JobEvent>> {
+    lines(store, run_id, "events.jsonl")
+}
+
+fn lines<D: Document>(store: &dyn Store, run_id: &str, name: &str) -> Result<Vec<D>> {
+    let path = folder_of(run_id)?.join(name)?;
+    match store.get(&path)? {
+        Some(object) => from_lines(&path, &object.bytes),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Writes `profile.json`.
@@ -154,7 +220,6 @@ impl<'a> RunLog<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::from_lines;
     use crate::memory::MemoryStore;
     use crate::samples;
 
@@ -190,5 +255,32 @@ mod tests {
         assert_eq!(read(&store, &run.run_id).unwrap(), run);
         assert_eq!(read(&store, "20240101T000000Z-00000000").unwrap_err().code(), "store_not_found");
         assert_eq!(read(&store, "../x").unwrap_err().code(), "store_refused");
+    }
+
+    #[test]
+    fn what_a_run_left_is_read_back_and_the_last_to_start_is_the_latest() {
+        let store = MemoryStore::default();
+        assert_eq!(latest(&store).unwrap(), None);
+        // The id carries the end of the data, not the time of the run.
+        let mut late = Run { run_id: "20240801T000000Z-00000000".to_owned(), ..samples::run() };
+        late.started_at.0.0 += 1;
+        write(&store, &late).unwrap();
+        write(&store, &samples::run()).unwrap();
+        assert_eq!(latest(&store).unwrap().as_ref(), Some(&late));
+        let other = latest_of(&store, &|run| run.run_id != late.run_id).unwrap();
+        assert_eq!(other, Some(samples::run()));
+
+        assert_eq!(read_profile(&store, samples::RUN_ID).unwrap(), None);
+        assert!(failures(&store, samples::RUN_ID).unwrap().is_empty());
+        write_profile(&store, &samples::profile()).unwrap();
+        let log = RunLog::open(&store, samples::RUN_ID).unwrap();
+        log.failure(&samples::failure()).unwrap();
+        log.unit_cost(&samples::unit_cost()).unwrap();
+        log.event(&samples::job_event()).unwrap();
+        log.flush().unwrap();
+        assert_eq!(read_profile(&store, samples::RUN_ID).unwrap(), Some(samples::profile()));
+        assert_eq!(failures(&store, samples::RUN_ID).unwrap(), [samples::failure()]);
+        assert_eq!(unit_costs(&store, samples::RUN_ID).unwrap(), [samples::unit_cost()]);
+        assert_eq!(events(&store, samples::RUN_ID).unwrap(), [samples::job_event()]);
     }
 }

@@ -24,7 +24,8 @@ use crate::formats::overrides::{Mode, Overrides};
 use crate::formats::promotion::{EventKind, PromotionEvent};
 use crate::formats::roster::{Book, Failed, Ranking, Roster, RosterLine, Sides, SkipReason, Skipped};
 use crate::formats::run::{
-    Canary, ExitStatus, Failure, JobEvent, JobStatus, Profile, Run, RunInputs, StageTiming, UnitCost,
+    Canary, CostBasis, ExitStatus, Failure, JobCounts, JobEvent, JobStatus, Profile, Run, RunInputs, SlowJob,
+    StageTiming, UnitCost,
 };
 use crate::formats::tensors::Tensor;
 use crate::formats::trials::RunTrials;
@@ -504,6 +505,16 @@ fn timing() -> StageTiming {
         cpu_s: Some(2.75),
         p50_s: Some(0.7),
         p95_s: Some(0.8),
+        p99_s: Some(0.82),
+        slowest: vec![SlowJob { symbol: "BTCUSDT".into(), wall_s: 0.83 }],
+        outcomes: Some(JobCounts {
+            completed: 2,
+            cache_hits: 1,
+            cache_misses: 1,
+            retried: 1,
+            requests: 3,
+            ..JobCounts::default()
+        }),
     }
 }
 
@@ -562,6 +573,8 @@ pub fn failure() -> Failure {
         code: "not_finite".into(),
         error_chain: vec!["the head could not be fitted".into(), "close of bar 7 is NaN".into()],
         help: "run `huracan data check` on the coin's candles".into(),
+        attempts: Some(2),
+        tried: vec!["attempt 1 on worker-0: timed out".into(), "attempt 2 on worker-1: timed out".into()],
     }
 }
 
@@ -575,7 +588,10 @@ pub fn unit_cost() -> UnitCost {
         bytes_read: 524_288,
         bytes_written: 16_384,
         requests: 0,
-        cost_usd: None,
+        cost_usd: Some(0.000_02),
+        basis: Some(CostBasis::Thread),
+        attempts: Some(1),
+        cached: Some(false),
     }
 }
 
@@ -602,6 +618,7 @@ pub fn heartbeat() -> Heartbeat {
         total: 4,
         eta_s: None,
         last_error: None,
+        stage: Some("statistics".into()),
     }
 }
 

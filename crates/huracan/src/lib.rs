@@ -10,6 +10,7 @@ pub mod config;
 pub mod failure;
 pub mod interrupt;
 pub mod logs;
+pub mod metrics;
 pub mod progress;
 pub mod table;
 pub mod wiring;

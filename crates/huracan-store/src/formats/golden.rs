@@ -111,8 +111,17 @@ fn every_released_file_still_loads_and_is_still_written_alike() {
 /// Files as they were before fields were added: they load, and nothing is made up on the way back.
 #[test]
 fn files_from_before_a_field_was_added_still_load() {
-    for name in ["metrics.json", "feature_bank.json", "meta_learner.json"] {
-        let path = golden("").join("before_lanes").join(name);
+    let files = [
+        ("before_lanes", &["metrics.json", "feature_bank.json", "meta_learner.json"][..]),
+        (
+            "before_meters",
+            &["run.json", "failures.jsonl", "unit_costs.jsonl", "profile.json", "heartbeat.json"][..],
+        ),
+    ];
+    for (before, name) in
+        files.iter().flat_map(|(before, names)| names.iter().map(move |name| (before, *name)))
+    {
+        let path = golden("").join(before).join(name);
         let released = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let rewrite = formats().into_iter().find(|format| format.name == name).unwrap().rewrite.unwrap();
         assert!(rewrite(&released).unwrap() == released, "{name} changes when read and written");

@@ -25,6 +25,9 @@ pub struct Heartbeat {
     pub eta_s: Option<f64>,
     /// The latest error.
     pub last_error: Option<String>,
+    /// The stage within the phase; absent in older files and between stages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
 }
 
 impl Document for Heartbeat {

@@ -125,6 +125,43 @@ pub struct StageTiming {
     pub p50_s: Option<f64>,
     /// 95th percentile of its jobs; `null` without jobs.
     pub p95_s: Option<f64>,
+    /// 99th percentile of its jobs; absent in older files and without jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_s: Option<f64>,
+    /// The slowest jobs, slowest first; absent in older files and without jobs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slowest: Vec<SlowJob>,
+    /// Jobs by how they ended; absent in older files and where jobs did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<JobCounts>,
+}
+
+/// A job that took long.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SlowJob {
+    /// The coin.
+    pub symbol: String,
+    /// Time on the clock, all its attempts together.
+    pub wall_s: f64,
+}
+
+/// Jobs of a stage by how they ended. An attempt that was tried again is counted by its last.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JobCounts {
+    /// Done, cached ones included.
+    pub completed: u64,
+    /// Broken for good.
+    pub failed: u64,
+    /// Decided not to be done.
+    pub skipped: u64,
+    /// Done without work, because the result was there already.
+    pub cache_hits: u64,
+    /// Done by working.
+    pub cache_misses: u64,
+    /// Attempts that failed and were made again.
+    pub retried: u64,
+    /// Requests to others.
+    pub requests: u64,
 }
 
 /// What the canaries of a run came to.
@@ -207,6 +244,12 @@ pub struct Failure {
     pub error_chain: Vec<String>,
     /// What to do.
     pub help: String,
+    /// Attempts made; absent in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// What each attempt came to, a sentence each; absent in older files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<String>,
 }
 
 /// A line of `unit_costs.jsonl`: what one coin's stage used.
@@ -228,8 +271,28 @@ pub struct UnitCost {
     pub bytes_written: u64,
     /// Requests to others.
     pub requests: u64,
-    /// Money at the configured rate; `null` without a rate.
+    /// Money at the configured rates; `null` without a rate.
     pub cost_usd: Option<f64>,
+    /// How the figures came about; absent in older files, where they are shares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<CostBasis>,
+    /// Attempts that are summed here; absent in older files and for shares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// Whether the result was there already; absent in older files and for shares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached: Option<bool>,
+}
+
+/// How a unit cost came about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CostBasis {
+    /// Measured on the thread that ran the job.
+    Thread,
+    /// What passed on the whole process's meters between the coin before and this one: the sum over
+    /// coins is exact, a single one is not the use of one job.
+    Share,
 }
 
 /// `profile.json`: where the time and the memory went.
@@ -257,8 +320,14 @@ impl StageTiming {
     fn check(&self) -> Checked {
         check::named("stage", &self.stage)?;
         check::not_negative("wall_s", self.wall_s)?;
-        for (name, value) in [("cpu_s", self.cpu_s), ("p50_s", self.p50_s), ("p95_s", self.p95_s)] {
+        let times =
+            [("cpu_s", self.cpu_s), ("p50_s", self.p50_s), ("p95_s", self.p95_s), ("p99_s", self.p99_s)];
+        for (name, value) in times {
             value.map_or(Ok(()), |v| check::not_negative(name, v))?;
+        }
+        for job in &self.slowest {
+            check::named("slowest.symbol", &job.symbol)?;
+            check::not_negative("slowest.wall_s", job.wall_s)?;
         }
         Ok(())
     }
@@ -311,6 +380,7 @@ impl Document for Failure {
 
     fn check(&self) -> Checked {
         check::named("step", &self.step)?;
+        check::that(self.attempts != Some(0), || "attempts is 0, expected 1 or more".to_owned())?;
         check::that(!self.error_chain.is_empty(), || "error_chain is empty, expected the error".to_owned())
     }
 }
@@ -322,7 +392,11 @@ impl Document for UnitCost {
         check::named("symbol", &self.symbol)?;
         check::named("stage", &self.stage)?;
         check::not_negative("wall_s", self.wall_s)?;
-        self.cpu_s.map_or(Ok(()), |v| check::not_negative("cpu_s", v))
+        check::that(self.attempts != Some(0), || "attempts is 0, expected 1 or more".to_owned())?;
+        for (name, value) in [("cpu_s", self.cpu_s), ("cost_usd", self.cost_usd)] {
+            value.map_or(Ok(()), |v| check::not_negative(name, v))?;
+        }
+        Ok(())
     }
 }
 

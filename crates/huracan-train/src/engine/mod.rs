@@ -35,6 +35,7 @@ pub mod verdicts;
 pub mod work;
 
 use crate::jobs::{Jobs, JobsError};
+use crate::pipeline::meter::JobFacts;
 use crate::pool::Interrupted;
 use crate::scratch::{Scratch, ScratchError};
 use crate::settings::Settings;
@@ -46,7 +47,8 @@ use huracan_core::trial::plan::{Plan, TooShort};
 use huracan_core::words::UtcMs;
 use std::sync::atomic::AtomicBool;
 
-/// Who is told how far the run is. Called from the coordinating thread only.
+/// Who is told how far the run is. Stages and notes come from the coordinating thread, jobs from the
+/// thread that runs them.
 pub trait Observer: Sync {
     /// A pass begins, over `total` items.
     fn stage_started(&self, stage: &'static str, total: usize);
@@ -56,6 +58,12 @@ pub trait Observer: Sync {
     fn stage_finished(&self, stage: &'static str);
     /// A sentence worth telling.
     fn note(&self, text: &str);
+    /// The span an attempt at a coin's stage runs in.
+    fn job_span(&self, _stage: &'static str, _symbol: &str, _attempt: u32) -> tracing::Span {
+        tracing::Span::none()
+    }
+    /// An attempt at a coin's stage is over.
+    fn job_finished(&self, _job: &JobFacts) {}
 }
 
 /// Nobody is told.

@@ -95,6 +95,8 @@ pub(super) fn failure(canaries: &Canaries, at: UtcMs) -> Failure {
         code: "canaries_failed".to_owned(),
         error_chain: vec![canaries.sentence()],
         help: WHAT_TO_DO.to_owned(),
+        attempts: Some(1),
+        tried: Vec::new(),
     }
 }
 

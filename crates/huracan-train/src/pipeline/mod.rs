@@ -6,12 +6,13 @@
 //! and still verifies is not repeated.
 
 mod canaries;
-mod meter;
+mod failures;
+pub mod meter;
 mod recorder;
 #[cfg(test)]
 mod tests;
 
-pub use recorder::Clock;
+pub use recorder::{Clock, Rates};
 
 use crate::canary::{self, Canaries};
 use crate::engine::{self, Engine, EngineError, Observer, Outcome};
@@ -24,17 +25,20 @@ use crate::settings::{PriorTrials, Settings, Universe};
 use crate::source::{CandleSource, Entry};
 use huracan_core::words::{Seed, UtcMs};
 use huracan_store::formats::roster::Roster;
-use huracan_store::formats::run::{ExitStatus, Failure, JobStatus, Run, RunInputs, RunSource, RunUniverse};
+use huracan_store::formats::run::{ExitStatus, JobStatus, Run, RunInputs, RunSource, RunUniverse};
 use huracan_store::formats::trials::RunTrials;
+use huracan_store::heartbeats::INTERVAL_MS;
 use huracan_store::runs::{self, RunLog};
 use huracan_store::{
     PutMode, RunOwner, Store, StoreError, StorePath, bank, canonical_json, champions, encoder, models,
     promotions, roster, run_id, sha256_hex, trials,
 };
-use recorder::Recorder;
+use meter::{Attempt, JobOutcome, measured};
+use recorder::{Heart, Recorder};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// A run that is to be made.
 pub struct Job<'a> {
@@ -64,6 +68,8 @@ pub struct Job<'a> {
     pub hire: &'a dyn Hire,
     /// Host name, for whoever finds the store taken.
     pub host: String,
+    /// What resources cost, for the record.
+    pub rates: Rates,
 }
 
 /// How a run ended well.
@@ -178,14 +184,24 @@ pub fn run(job: &Job<'_>, source: &dyn CandleSource) -> Result<Ending, RunError>
         since: (job.clock)(),
     };
     let _claimed = job.store.lock_run(&owner)?;
-    let recorder = Recorder::new(job.observer, job.store, job.clock);
-    let ended = claimed(job, source, &recorder);
+    let recorder = Recorder::new(job.observer, job.store, job.clock, job.rates);
+    let heart = Heart::new();
+    let ended = std::thread::scope(|scope| {
+        let _stops = heart.stop_on_drop();
+        scope.spawn(|| {
+            recorder.keep_beating(&heart, Duration::from_millis(INTERVAL_MS.unsigned_abs()));
+        });
+        recorder.span.in_scope(|| claimed(job, source, &recorder))
+    });
     match &ended {
         Ok(Ending::Ran(finished)) if finished.blocked() => {
             recorder.last_words("failed", finished.canaries.as_ref().map(Canaries::sentence));
         }
         Ok(_) => recorder.last_words("complete", None),
-        Err(error) => recorder.last_words("failed", Some(error.to_string())),
+        Err(error) => {
+            failures::keep(job, &recorder, error);
+            recorder.last_words("failed", Some(error.to_string()));
+        }
     }
     ended
 }
@@ -196,6 +212,8 @@ fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) ->
     }
     look_at_store(job.store)?;
     let inputs = inputs(job, source, recorder)?;
+    recorder.identify(&run_id(recorder.started_at, &inputs.bytes));
+    recorder.read(&inputs.fingerprints);
     if job.settings.placebo_run.is_none()
         && let Some(done) = up_to_date(job.store, &inputs)?
     {
@@ -236,6 +254,7 @@ fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) ->
         config_id: job.config_id.clone(),
         code_version: job.code_version.clone(),
     };
+    recorder.identify(&stamp.run_id);
     let record = |status| Run {
         canaries: canaries.as_ref().map(canaries::lines).unwrap_or_default(),
         canary_summary: canaries.as_ref().map(canaries::summary),
@@ -266,10 +285,7 @@ fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) ->
         Ok(published) => published,
         Err(error) => {
             let error = RunError::from(error);
-            let status = match error {
-                RunError::Interrupted(_) => ExitStatus::Interrupted,
-                _ => ExitStatus::Failed,
-            };
+            let status = error.exit_status();
             // What stopped the run may also keep it from being noted; the first error is the one told.
             let _ = runs::write(job.store, &record(Status::Ended(status, None)));
             return Err(error);
@@ -351,17 +367,22 @@ fn inputs(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) -> 
     };
     let universe = resolved(&job.settings.universe, completed, entries.len());
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let name = |i: usize| match &entries[i] {
+        Entry::Coin(symbol) => symbol.to_string(),
+        Entry::Refused { name, .. } => name.clone(),
+    };
     recorder.stage_started("fingerprints", entries.len());
     run_ordered(
         job.workers,
         entries.len(),
         job.stop,
-        |i| source.fingerprint(i, job.settings.until),
+        |i| {
+            let attempt = Attempt { stage: "fingerprints", symbol: &name(i), number: 1, worker: "" };
+            let work = || source.fingerprint(i, job.settings.until);
+            measured(recorder, attempt, work, |_| (JobOutcome::Completed, 0, false))
+        },
         |i, fingerprint: Fenced<String>| {
-            let name = match &entries[i] {
-                Entry::Coin(symbol) => symbol.to_string(),
-                Entry::Refused { name, .. } => name.clone(),
-            };
+            let name = name(i);
             recorder.stage_advanced("fingerprints", i + 1, &name);
             let fingerprint = fingerprint.unwrap_or_else(|panic| sha256_hex(panic.as_bytes()));
             found.entry(name).or_default().push(fingerprint);
@@ -573,18 +594,10 @@ impl Papers<'_> {
         }
         for failed in outcome.failed.iter().chain(unwritten) {
             recorder.event(&failed.symbol, failed.step, JobStatus::Failed, Some(failed.error.clone()));
-            log.failure(&Failure {
-                at: recorder.now().into(),
-                symbol: Some(failed.symbol.clone()),
-                step: failed.step.to_owned(),
-                code: "job_broke".to_owned(),
-                error_chain: vec![failed.error.clone()],
-                help:
-                    "the other coins are not affected; look at the coin's candles with `huracan data check`, \
-                   and report the error if they are sound"
-                        .to_owned(),
-            })?;
         }
+        let lines =
+            failures::coins(outcome.failed.iter().chain(unwritten), &recorder.histories(), recorder.now());
+        lines.iter().try_for_each(|line| log.failure(line))?;
         let bars: BTreeMap<String, u64> =
             outcome.survey.coins.iter().map(|c| (c.symbol.to_string(), c.len() as u64)).collect();
         let (events, unit_costs) = recorder.lines(&|symbol| bars.get(symbol).copied().unwrap_or(0));

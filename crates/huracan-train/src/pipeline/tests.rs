@@ -57,6 +57,7 @@ fn run_into(store: &MemoryStore, settings: Settings) -> Finished {
         clock: &|| UtcMs(1_800_000_000_000),
         hire: &crate::jobs::Here,
         host: "a test".to_owned(),
+        rates: Rates { usd_per_cpu_hour: Some(0.05), ..Rates::default() },
     };
     match run(&job, &market()).unwrap() {
         Ending::Ran(finished) => *finished,
@@ -88,6 +89,13 @@ fn canaries_that_fail_leave_what_is_in_force_as_it_was_and_the_rest_on_record() 
     let record = runs::read(&store, &good.run_id).unwrap();
     assert_eq!((record.exit_status, record.canaries.len()), (ExitStatus::Complete, 30));
     assert!(good.canary_note().is_none());
+    let profile = runs::read_profile(&store, &good.run_id).unwrap().unwrap();
+    let told = profile.stages.iter().find(|stage| stage.stage == "fingerprints").unwrap();
+    assert_eq!(told.outcomes.map(|jobs| jobs.cache_misses), Some(12));
+    let trial = profile.stages.iter().find(|stage| stage.stage == "trial").unwrap();
+    assert!(trial.p99_s >= trial.p95_s && !trial.slowest.is_empty());
+    let costs = runs::unit_costs(&store, &good.run_id).unwrap();
+    assert!(costs.iter().any(|cost| cost.cost_usd.is_some_and(|usd| usd > 0.0)));
     let in_force = ["champions", "models", "meta"];
     // What was tried is counted, whatever becomes of the publication.
     let in_force = |store: &MemoryStore| -> Vec<(String, Vec<u8>)> {
@@ -166,6 +174,7 @@ fn run_until(store: &dyn Store, until: UtcMs) -> Ending {
         clock: &|| UtcMs(4_000_000_000_000),
         hire: &crate::jobs::Here,
         host: "here".to_owned(),
+        rates: Rates::default(),
     };
     run(&job, &SynthSource::new(&spec)).unwrap()
 }
@@ -205,4 +214,39 @@ fn a_run_counts_the_trials_of_runs_before_it_and_of_no_other() {
     let repeated = ran(run_until(&again, day_before));
     assert_eq!(repeated.outcome.verdicts.coins[0].metrics, first.outcome.verdicts.coins[0].metrics);
     assert_eq!(trials::read(&again).unwrap(), log);
+}
+
+#[test]
+fn a_run_that_fails_leaves_its_record_with_the_error_and_what_to_do() {
+    let store = MemoryStore::default();
+    let folder = tempfile::tempdir().unwrap();
+    let job = Job {
+        settings: settings(CanarySettings::default()),
+        config_id: "ab".repeat(32),
+        config: "seed: 1".to_owned(),
+        code_version: "0.1.0".to_owned(),
+        origin: RunSource::Demo,
+        store: &store,
+        scratch_dir: folder.path(),
+        workers: 2,
+        stop: &AtomicBool::new(false),
+        observer: &Silent,
+        clock: &|| UtcMs(1_600_000_000_000),
+        host: "here".to_owned(),
+        rates: Rates::default(),
+    };
+    // The clock stands before the data: no bar of any coin is believed.
+    let error = run(&job, &market()).err().expect("the clock is wrong");
+    assert_eq!(error.code(), "nothing_readable");
+    let record = runs::latest(&store).unwrap().unwrap();
+    assert_eq!(record.exit_status, ExitStatus::Failed);
+    assert_eq!((record.inputs.data_fingerprints.len(), record.inputs.until), (12, None));
+    let failures = runs::failures(&store, &record.run_id).unwrap();
+    assert_eq!((failures.len(), failures[0].step.as_str()), (1, "survey"));
+    assert!(failures[0].error_chain[0].contains("none of 12 candle series"), "{failures:?}");
+    assert!(runs::read_profile(&store, &record.run_id).unwrap().is_some());
+    let costs = runs::unit_costs(&store, &record.run_id).unwrap();
+    assert_eq!(costs.iter().filter(|cost| cost.stage == "fingerprints").count(), 12);
+    let heart = heartbeats::read(&store, Service::Engine).unwrap().unwrap();
+    assert_eq!((heart.phase.as_str(), heart.last_error), ("failed", Some(error.to_string())));
 }

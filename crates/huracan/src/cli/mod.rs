@@ -5,14 +5,17 @@
 
 pub mod champion;
 pub mod config;
+pub mod costs;
 pub mod data;
 pub mod demo;
 pub mod doctor;
 pub mod export;
+pub mod failures;
 pub mod features;
 pub mod lookahead;
 pub mod roster;
 pub mod settings;
+pub mod status;
 pub mod symbols;
 pub mod train;
 pub mod verify;
@@ -72,6 +75,12 @@ pub enum Command {
     Why(why::WhyArgs),
     /// Show a coin's champion, its history, who it was when; or go back to the one before
     Champion(champion::ChampionArgs),
+    /// Show what every program does now, how the last run went and what failed in it
+    Status,
+    /// Show what a run used and cost, by stage and by coin
+    Costs(costs::CostsArgs),
+    /// Show what failed in a run, what was tried and what to do
+    Failures(failures::FailuresArgs),
     /// Check stored results against their manifests
     Verify(verify::VerifyArgs),
     /// Write a champion or the encoder in a form that other programs run: ONNX, LightGBM, JSON
@@ -104,6 +113,7 @@ fn epilogue() -> String {
          huracan why BTCUSDT                                 every gate with its value and limit\n  \
          huracan export BTCUSDT --format onnx                its head for other programs\n  \
          huracan champion BTCUSDT --at 14:05                 who was champion then, and why\n  \
+         huracan status                                      is it alive, how far, and how was the last run?\n  \
          huracan verify all                                  are the stored files what was published?\n  \
          huracan lookahead --candles ./candles               does any feature know the future?\n\n\
          Configuration: defaults < --config FILE < environment (HURACAN__ENGINE__TARGET_SYMBOLS=200) < flags\n\n{}",
@@ -168,8 +178,8 @@ pub fn main(arguments: &[OsString], world: &World) -> Exit {
 /// What the command could not do, with the exit code the shell gets.
 pub fn run(cli: Cli, world: &World) -> Result<Output, Failure> {
     let bars = MultiProgress::new();
-    logs::install(cli.global.log, &bars);
     let global = &cli.global;
+    let _logs = logs::install(global.log, &bars, otlp_endpoint(global, world).as_deref());
     let session = || -> Result<Session, Failure> {
         Ok(Session { observer: progress::observer(&bars), interrupted: interrupt::install()? })
     };
@@ -179,6 +189,9 @@ pub fn run(cli: Cli, world: &World) -> Result<Output, Failure> {
         Command::Roster => roster::run(global, world),
         Command::Why(args) => why::run(args, global, world),
         Command::Champion(args) => champion::run(args, global, world),
+        Command::Status => status::run(global, world),
+        Command::Costs(args) => costs::run(args, global, world),
+        Command::Failures(args) => failures::run(args, global, world),
         Command::Verify(args) => verify::run(args, global, world, &session()?),
         Command::Export(args) => export::run(args, global, world),
         Command::Data(command) => data::run(command, global, world, &session()?),
@@ -188,6 +201,18 @@ pub fn run(cli: Cli, world: &World) -> Result<Output, Failure> {
         Command::Doctor(args) => doctor::run(args, global, world),
         Command::ExitCodes => Ok(exit_codes()),
     }
+}
+
+/// Where spans go: the configuration, else the variable that all programs share. A configuration that
+/// cannot be meant is refused by the command itself.
+fn otlp_endpoint(global: &Global, world: &World) -> Option<String> {
+    if !logs::SENDS_SPANS {
+        return None;
+    }
+    let configured = settings::load(global, world, Vec::new()).ok();
+    configured
+        .and_then(|loaded| loaded.config.observability.otlp_endpoint)
+        .or_else(|| world.variable("OTEL_EXPORTER_OTLP_ENDPOINT").map(str::to_owned))
 }
 
 fn exit_codes() -> Output {

@@ -9,11 +9,15 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// SHA-256, as 64 hex digits, of the canonical JSON of the effective configuration without
-/// `engine.parallel_tasks`: eight workers write the same bytes as one, ids included.
+/// `engine.parallel_tasks` and `observability`: eight workers write the same bytes as one, ids
+/// included, and so does a run that is watched.
 pub fn config_id(written: &Written) -> String {
     let mut tree = as_tree(written);
     if let Some(engine) = tree.get_mut("engine").and_then(Value::as_object_mut) {
         engine.remove("parallel_tasks");
+    }
+    if let Some(tree) = tree.as_object_mut() {
+        tree.remove("observability");
     }
     let mut text = String::new();
     canonical(&tree, &mut text);
@@ -56,10 +60,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_number_of_workers_is_no_part_of_the_identity_and_the_seed_is() {
+    fn workers_and_watchers_are_no_part_of_the_identity_and_the_seed_is() {
         let base = Written::default();
         let mut other = base.clone();
         other.engine.parallel_tasks = Some(8);
+        other.observability.usd_per_cpu_hour = Some(0.04);
+        other.observability.prometheus_file = "huracan.prom".to_owned();
         assert_eq!(config_id(&base), config_id(&other));
         other.seed = 2;
         assert_ne!(config_id(&base), config_id(&other));

@@ -18,7 +18,9 @@ use huracan_core::trial::plan::WalkForward;
 use huracan_core::words::{Market, Seed, Timeframe};
 use huracan_train::canary::CanarySettings;
 use huracan_train::engine::lanes::Lane;
+use huracan_train::pipeline::Rates;
 use serde_json::Value;
+use std::path::PathBuf;
 
 /// Everything a run of the Engine may depend on, checked. Numbers lie within
 /// [`super::ranges::RANGES`].
@@ -80,6 +82,19 @@ pub struct EngineConfig {
     pub champion: ChampionRule,
     /// Days after which roster and models expire.
     pub model_ttl_days: f64,
+    /// What is told about runs; never changes results.
+    pub observability: Observability,
+}
+
+/// What is told about runs besides their results.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observability {
+    /// What resources cost.
+    pub rates: Rates,
+    /// File of figures for Prometheus; ends in `.prom`.
+    pub prometheus_file: Option<PathBuf>,
+    /// Where spans are sent to; an HTTP address.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// The encoder that all coins share.
@@ -215,6 +230,21 @@ fn assemble(w: Written, config_id: String, bar: Timeframe, cores: usize) -> Engi
             flip_rate_factor: w.champion.flip_fdr_factor,
         },
         model_ttl_days: w.publish.model_ttl_days,
+        observability: observability(&w.observability),
+    }
+}
+
+fn observability(w: &written::Observability) -> Observability {
+    let said = |text: &String| Some(text).filter(|text| !text.is_empty()).cloned();
+    Observability {
+        rates: Rates {
+            usd_per_cpu_hour: w.usd_per_cpu_hour,
+            usd_per_gib_read: w.usd_per_gib_read,
+            usd_per_gib_written: w.usd_per_gib_written,
+            usd_per_1000_requests: w.usd_per_1000_requests,
+        },
+        prometheus_file: said(&w.prometheus_file).map(PathBuf::from),
+        otlp_endpoint: said(&w.otlp_endpoint),
     }
 }
 
@@ -322,6 +352,8 @@ fn rules(w: &Written, bar: Timeframe) -> Vec<(&'static str, bool, String)> {
         let found = format!("{path} is {days} ({:.0} bars)", bars(days));
         (path, bars(days) > window, format!("{found}, expected more than one label window ({window} bars)"))
     };
+    let watch = &w.observability;
+    let is_http = |text: &str| ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
     let unknown = w.heads.deploy.iter().find(|word| Lane::parse(word).is_none());
     let known: Vec<&str> = Lane::ALL.iter().filter(|l| **l != Lane::OwnPca).map(|l| l.code()).collect();
     vec![
@@ -363,6 +395,20 @@ fn rules(w: &Written, bar: Timeframe) -> Vec<(&'static str, bool, String)> {
             !(w.trading.book == Book::Hedged && w.data.market == MarketWord::Spot),
             "trading.book is hedged and data.market is spot, expected auto or outright: spot cannot be sold short"
                 .to_owned(),
+        ),
+        (
+            "observability.prometheus_file",
+            watch.prometheus_file.is_empty() || watch.prometheus_file.ends_with(".prom"),
+            format!(
+                "observability.prometheus_file is {:?}, expected a name that ends in .prom: no other is collected",
+                watch.prometheus_file
+            ),
+        ),
+        (
+            "observability.otlp_endpoint",
+            watch.otlp_endpoint.is_empty() || is_http(&watch.otlp_endpoint),
+            // It may carry a password.
+            "observability.otlp_endpoint is no address, expected http:// or https://".to_owned(),
         ),
     ]
 }

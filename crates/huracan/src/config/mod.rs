@@ -16,7 +16,7 @@ pub mod written;
 pub mod yaml;
 
 pub use layers::{Origin, Problem};
-pub use meant::{EncoderPlan, EngineConfig};
+pub use meant::{EncoderPlan, EngineConfig, Observability};
 
 use layers::{Effective, Said};
 use std::fmt;

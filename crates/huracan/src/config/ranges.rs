@@ -101,6 +101,10 @@ pub static RANGES: &[Range] = &[
     range("champion.flip_window_days", 0.0, 3_650.0),
     range("champion.flip_fdr_factor", ABOVE_ZERO, 1.0),
     range("publish.model_ttl_days", 0.1, 3_650.0),
+    range("observability.usd_per_cpu_hour", 0.0, 1e6),
+    range("observability.usd_per_gib_read", 0.0, 1e6),
+    range("observability.usd_per_gib_written", 0.0, 1e6),
+    range("observability.usd_per_1000_requests", 0.0, 1e6),
 ];
 
 /// Lists that may be empty; every other list needs at least one number.

@@ -55,6 +55,8 @@ groups! {
         champion: Champion = Champion::default(),
         /// How long what is published stays fresh.
         publish: Publish = Publish::default(),
+        /// What is told about runs besides their results; never changes results.
+        observability: Observability = Observability::default(),
     }
 
     /// How many coins, how many at once, and what they share.
@@ -303,6 +305,24 @@ groups! {
     Publish {
         /// Days after which roster and models expire.
         model_ttl_days: f64 = 7.0,
+    }
+
+    /// What is told about runs besides their results; never changes results.
+    Observability {
+        /// What an hour of one processor costs; null: not counted.
+        usd_per_cpu_hour: Option<f64> = None,
+        /// What reading 2^30 bytes costs; null: not counted.
+        usd_per_gib_read: Option<f64> = None,
+        /// What writing 2^30 bytes costs; null: not counted.
+        usd_per_gib_written: Option<f64> = None,
+        /// What a thousand requests to others cost; null: not counted.
+        usd_per_1000_requests: Option<f64> = None,
+        /// File that figures of the last run are written to for Prometheus, as node_exporter's textfile
+        /// collector reads them; its name ends in .prom. Empty: none.
+        prometheus_file: String = String::new(),
+        /// Where spans of runs are sent to by OTLP over HTTP: http://localhost:4318. Empty: where
+        /// OTEL_EXPORTER_OTLP_ENDPOINT says, else nowhere. Only a program built with the feature otlp sends.
+        otlp_endpoint: String = String::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `huracan train`: a folder of candles, a run, a summary.
 
-use super::{Drawn, Session, now, settings};
+use super::{Drawn, Session, metrics, now, settings};
 use crate::cli::symbols;
 use crate::cli::train::{
     CanaryReport, ChallengeFigures, Counted, DeployedVariant, Findings, HorizonIc, MixtureLine, PlaceboShare,
@@ -8,6 +8,8 @@ use crate::cli::train::{
 };
 use crate::config::{EngineConfig, Loaded, show};
 use crate::failure::Failure;
+use crate::logs;
+use crate::metrics::CountedStore;
 use huracan_core::regime::Regime;
 use huracan_core::words::{Market, Symbol};
 use huracan_store::formats::roster::Roster;
@@ -50,9 +52,9 @@ pub(super) fn run(
     session: &Session,
 ) -> Result<RunSummary, Failure> {
     let began = Instant::now();
-    let store = LocalStore::create(store_dir)?;
+    let store = CountedStore::new(LocalStore::create(store_dir)?);
     let drawn = Drawn::new(session.observer.as_ref());
-    let scratch = store.root().join(SCRATCH);
+    let scratch = store.inner().root().join(SCRATCH);
     let placebo = settings.placebo_run.is_some();
     let job = Job {
         settings,
@@ -68,8 +70,17 @@ pub(super) fn run(
         clock: &now,
         hire: &huracan_train::jobs::Here,
         host: host(),
+        rates: loaded.config.observability.rates,
     };
+    if !logs::SENDS_SPANS && loaded.config.observability.otlp_endpoint.is_some() {
+        let note = "observability.otlp_endpoint is set, but this program was built without the feature otlp: \
+                    no spans are sent";
+        session.observer.note(note);
+    }
     let ending = pipeline::run(&job, source);
+    if let Some(path) = &loaded.config.observability.prometheus_file {
+        metrics::write(path, store.inner(), store.counts(), &ending);
+    }
     // Only when it is empty: another run may just have claimed the store.
     let _ = std::fs::remove_dir(&scratch);
     let mut summary = match ending? {

@@ -6,6 +6,7 @@ mod configuration;
 mod export;
 mod floors;
 mod market;
+mod observed;
 mod project;
 mod run;
 mod training;

@@ -22,6 +22,7 @@ engine:
     ranks: [3]
     autoencoder: {codes: 4, hidden: 16, epochs_max: 2}
 heads: {trees_rounds: 20, trees_components: 4, sample_rows: 4096}
+observability: {usd_per_cpu_hour: 0.05, prometheus_file: huracan.prom}
 ";
 
 /// Fourteen coins, 175 days, hourly.
