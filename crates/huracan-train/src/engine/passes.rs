@@ -6,11 +6,13 @@
 //! of workers nor their place changes a byte.
 
 use super::{Engine, EngineError};
-use crate::jobs::{JobFault, JobName};
+use crate::jobs::{JobFault, JobName, JobsError, Trouble};
+use crate::pipeline::meter::{Attempt, JobOutcome, measured};
 use crate::pool::run_ordered;
 use crate::scratch::ScratchError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::sync::{Mutex, PoisonError};
 
 /// What is the same for all coins of a stage.
 pub trait Pass: Sync {
@@ -50,9 +52,49 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JobFault> {
     postcard::from_bytes(bytes).map_err(broken)
 }
 
+fn fault_of(error: &ScratchError) -> JobFault {
+    JobFault::transient("scratch_failed", error.to_string())
+}
+
 impl From<ScratchError> for JobFault {
     fn from(error: ScratchError) -> JobFault {
-        JobFault::transient("scratch_failed", error.to_string())
+        fault_of(&error)
+    }
+}
+
+/// Outcome, requests, and whether the result was there already.
+fn came_to<T>(done: &Result<T, ScratchError>) -> (JobOutcome, u64, bool) {
+    match done {
+        Ok(_) => (JobOutcome::Completed, 0, false),
+        Err(error) => {
+            let error_chain = vec![error.to_string()];
+            (JobOutcome::Failed { code: "scratch_failed".to_owned(), error_chain }, 0, false)
+        }
+    }
+}
+
+/// The first thing that made it impossible to go on, kept until the workers have stopped.
+#[derive(Default)]
+struct Broken(Mutex<Option<JobsError>>);
+
+impl Broken {
+    /// The trouble in words; what concerns the whole run is kept.
+    fn note(&self, trouble: Trouble) -> String {
+        match trouble {
+            Trouble::Fault(fault) => fault.text,
+            Trouble::Jobs(error) => {
+                let text = error.text.clone();
+                self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                text
+            }
+        }
+    }
+
+    fn into_result(self) -> Result<(), EngineError> {
+        match self.0.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -87,12 +129,14 @@ impl Engine<'_> {
             None => self.here(P::STAGE, names, |item| pass.open(item, pass.job(item)?), sink),
             Some(elsewhere) => {
                 self.jobs.declare(P::STAGE, names)?;
+                let broken = Broken::default();
                 let work = |item: usize| -> Ended<P::Out> {
                     let job = JobName { stage: P::STAGE, name: &names[item], item };
-                    let done = elsewhere.result(job, self.stop).and_then(|bytes| decode(&bytes));
-                    done.map(|done| pass.open(item, done)).map_err(|fault| fault.text)
+                    let done = elsewhere.result(job, self.stop).and_then(|bytes| Ok(decode(&bytes)?));
+                    done.map(|done| pass.open(item, done)).map_err(|trouble| broken.note(trouble))
                 };
-                self.ordered(names.len(), work, sink)
+                self.ordered(names.len(), work, sink)?;
+                broken.into_result()
             }
         }
     }
@@ -111,28 +155,26 @@ impl Engine<'_> {
         if self.jobs.elsewhere().is_none() {
             self.jobs.declare(stage, names)?;
         }
+        let broken = Broken::default();
         let once = |item: usize| -> Ended<T> {
             let mut out: Option<Result<T, ScratchError>> = None;
-            let mut attempt = || match work(item) {
-                Ok(done) => {
-                    out = Some(Ok(done));
-                    Ok(())
-                }
-                Err(error) => {
-                    let fault = JobFault::transient("scratch_failed", error.to_string());
-                    out = Some(Err(error));
-                    Err(fault)
-                }
+            let mut one_attempt = |number: u32| {
+                let attempt = Attempt { stage, symbol: &names[item], number, worker: "" };
+                let done = measured(self.observer, attempt, || work(item), came_to);
+                let fault = done.as_ref().err().map(fault_of);
+                out = Some(done);
+                fault.map_or(Ok(()), Err)
             };
             let job = JobName { stage, name: &names[item], item };
-            match (self.jobs.perform(job, &mut attempt), out) {
+            match (self.jobs.perform(job, &mut one_attempt), out) {
                 (Ok(()), Some(done)) => Ok(done),
-                (Err(_), Some(Err(error))) => Ok(Err(error)),
-                (Err(fault), _) => Err(fault.text),
+                (Err(Trouble::Fault(_)), Some(Err(error))) => Ok(Err(error)),
+                (Err(trouble), _) => Err(broken.note(trouble)),
                 (Ok(()), None) => Err("the job was not done".to_owned()),
             }
         };
-        self.ordered(names.len(), once, sink)
+        self.ordered(names.len(), once, sink)?;
+        broken.into_result()
     }
 
     fn ordered<T: Send>(

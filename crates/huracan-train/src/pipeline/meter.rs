@@ -222,6 +222,12 @@ impl Usage {
     }
 }
 
+/// Resident memory now; `None` where it cannot be told.
+pub fn resident_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    field(&status, "VmRSS:").map(|kib| 1024 * kib)
+}
+
 /// Largest resident memory so far; `None` where it cannot be told.
 pub(super) fn peak_memory_bytes() -> Option<u64> {
     field(&read("/proc/self/status"), "VmHWM:").map(|kib| 1024 * kib)

@@ -24,7 +24,7 @@ pub use report::{RunFacts, canary_facts, report_data};
 use crate::engine::survey::Failed;
 use crate::engine::verdicts::CoinVerdict;
 use crate::engine::{Observer, Outcome};
-use crate::jobs::{JobFault, JobName, Jobs, JobsError};
+use crate::jobs::{JobFault, JobName, Jobs, JobsError, Trouble};
 use crate::pool::{Fenced, Interrupted, run_ordered};
 use crate::settings::Settings;
 use huracan_core::choose::champion::RunEvidence;
@@ -170,9 +170,9 @@ fn write_models<'a>(
     let verdicts = &publication.outcome.verdicts.coins;
     let shared = head::Shared::new(publication, encoder);
     let (mut candidates, mut failed) = (Vec::with_capacity(verdicts.len()), Vec::new());
-    let mut broken: Option<StoreError> = None;
+    let mut broken: Option<PublishError> = None;
     publication.observer.stage_started(STAGE, verdicts.len());
-    type Written = Result<Result<(ModelArtifacts, WrittenModel), StoreError>, String>;
+    type Written = Result<Result<(ModelArtifacts, WrittenModel), StoreError>, Trouble>;
     let coin = |n: usize| publication.outcome.survey.coins[verdicts[n].index].symbol.to_string();
     let names: Vec<String> = (0..verdicts.len()).map(coin).collect();
     publication.jobs.declare(STAGE, &names)?;
@@ -188,7 +188,7 @@ fn write_models<'a>(
                 Ok((artifacts, written))
             };
             let mut out = None;
-            let mut attempt = || {
+            let mut attempt = |_: u32| {
                 let done = write();
                 let fault = done.as_ref().err().map(fault_of);
                 out = Some(done);
@@ -196,23 +196,29 @@ fn write_models<'a>(
             };
             let job = JobName { stage: STAGE, name: &names[n], item: n };
             let ended = publication.jobs.perform(job, &mut attempt);
-            out.ok_or_else(|| ended.err().map_or_else(|| "it was not done".to_owned(), |fault| fault.text))
+            match (ended, out) {
+                (Err(trouble @ Trouble::Jobs(_)), _) => Err(trouble),
+                (_, Some(done)) => Ok(done),
+                (Err(fault), None) => Err(fault),
+                (Ok(()), None) => Err(JobFault::permanent("not_done", "it was not done").into()),
+            }
         },
         |n, result: Fenced<Written>| {
             let verdict = &verdicts[n];
             let symbol = names[n].clone();
             publication.observer.stage_advanced(STAGE, n + 1, &symbol);
             let fail = |error: String| failed.push(Failed { symbol, step: STAGE, error });
-            match result.unwrap_or_else(Err) {
+            match result.unwrap_or_else(|panic| Err(JobFault::permanent("panicked", panic).into())) {
                 Ok(Ok((artifacts, written))) => candidates.push(Candidate { verdict, artifacts, written }),
                 Ok(Err(error @ StoreError::Refused { .. })) => fail(error.to_string()),
-                Ok(Err(error)) => broken = broken.take().or(Some(error)),
-                Err(panic) => fail(panic),
+                Ok(Err(error)) => broken = broken.take().or(Some(error.into())),
+                Err(Trouble::Fault(fault)) => fail(fault.text),
+                Err(Trouble::Jobs(error)) => broken = broken.take().or(Some(error.into())),
             }
         },
     )?;
     match broken {
-        Some(error) => Err(error.into()),
+        Some(error) => Err(error),
         None => Ok((candidates, failed)),
     }
 }

@@ -114,7 +114,7 @@ pub(in crate::engine) struct QuietWeeksPass<'a> {
 impl Pass for QuietWeeksPass<'_> {
     type Done = Vec<Vec<f64>>;
     type Out = Vec<Vec<f64>>;
-    const STAGE: &'static str = "quiet weeks";
+    const STAGE: &'static str = "quiet_weeks";
 
     fn job(&self, item: usize) -> Result<Vec<Vec<f64>>, ScratchError> {
         let coin = &self.judged.coins[self.judged.sample()[item]];

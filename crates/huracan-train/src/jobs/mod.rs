@@ -3,6 +3,14 @@
 //! The passes say what a job is; here is only how it is done: in this process, watched, repeated
 //! when its fault may pass, refused when it was given up or cancelled ([`Jobs`]); or by other
 //! processes, from which its result comes as bytes ([`Elsewhere`]).
+//!
+//! Three kinds of hands: [`Here`] keeps no record, [`ledgered`] writes one to a SQLite ledger,
+//! [`queued`] hands jobs to whoever works on a PostgreSQL queue ([`worker`]).
+
+pub mod ledgered;
+pub mod queued;
+pub mod vault;
+pub mod worker;
 
 use crate::scratch::Beyond;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,11 +56,44 @@ pub struct JobsError {
     pub text: String,
 }
 
+/// Why a pass cannot have a job's result.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The job ended badly: its coin fails.
+    Fault(JobFault),
+    /// The record or the queue is gone: the run cannot go on.
+    Jobs(JobsError),
+}
+
+impl From<JobFault> for Trouble {
+    fn from(fault: JobFault) -> Trouble {
+        Trouble::Fault(fault)
+    }
+}
+
+impl From<JobsError> for Trouble {
+    fn from(error: JobsError) -> Trouble {
+        Trouble::Jobs(error)
+    }
+}
+
+/// Whoever may stop a running job.
+pub trait Stopping: Send + Sync {
+    /// Why it should stop, once it should.
+    fn fault(&self) -> Option<JobFault>;
+}
+
 /// Told to a job from outside: it is wanted no more.
 #[derive(Debug, Default)]
 pub struct Cancel {
     raised: AtomicBool,
     why: std::sync::OnceLock<JobFault>,
+}
+
+impl Stopping for Cancel {
+    fn fault(&self) -> Option<JobFault> {
+        self.is_raised().then(|| self.why.get().cloned()).flatten()
+    }
 }
 
 impl Cancel {
@@ -66,27 +107,22 @@ impl Cancel {
     pub fn is_raised(&self) -> bool {
         self.raised.load(Ordering::Acquire)
     }
-
-    /// Why it was raised, once it is.
-    pub fn fault(&self) -> Option<JobFault> {
-        self.is_raised().then(|| self.why.get().cloned()).flatten()
-    }
 }
 
 std::thread_local! {
-    static CURRENT: std::cell::RefCell<Option<Arc<Cancel>>> = const { std::cell::RefCell::new(None) };
+    static CURRENT: std::cell::RefCell<Option<Arc<dyn Stopping>>> = const { std::cell::RefCell::new(None) };
 }
 
-/// Runs `work` as a job that `cancel` can stop: long computations ask [`checkpoint`].
-pub fn with_cancel<T>(cancel: &Arc<Cancel>, work: impl FnOnce() -> T) -> T {
-    struct Restore(Option<Arc<Cancel>>);
+/// Runs `work` as a job that `stopping` can stop: long computations ask [`checkpoint`].
+pub fn stoppable<T>(stopping: Arc<dyn Stopping>, work: impl FnOnce() -> T) -> T {
+    struct Restore(Option<Arc<dyn Stopping>>);
     impl Drop for Restore {
         fn drop(&mut self) {
             let before = self.0.take();
             CURRENT.with(|current| *current.borrow_mut() = before);
         }
     }
-    let before = CURRENT.with(|current| current.borrow_mut().replace(cancel.clone()));
+    let before = CURRENT.with(|current| current.borrow_mut().replace(stopping));
     let _restore = Restore(before);
     work()
 }
@@ -97,7 +133,7 @@ struct Cancelled(JobFault);
 /// Ends the job of this thread here if it was cancelled. Called between folds and fits: a job that
 /// holds nothing but its own memory can be left at any of them.
 pub fn checkpoint() {
-    let fault = CURRENT.with(|current| current.borrow().as_ref().and_then(|cancel| cancel.fault()));
+    let fault = CURRENT.with(|current| current.borrow().as_ref().and_then(|stopping| stopping.fault()));
     if let Some(fault) = fault {
         std::panic::resume_unwind(Box::new(Cancelled(fault)));
     }
@@ -125,6 +161,9 @@ pub struct JobName<'a> {
     pub item: usize,
 }
 
+/// One attempt after the other.
+pub type Attempts<'a> = dyn FnMut(u32) -> Result<(), JobFault> + 'a;
+
 /// Who does the jobs of a run, or has them done.
 pub trait Jobs: Sync {
     /// The jobs of a stage, before the first of them.
@@ -133,15 +172,12 @@ pub trait Jobs: Sync {
     /// When they cannot be noted or handed out.
     fn declare(&self, stage: &'static str, names: &[String]) -> Result<(), JobsError>;
 
-    /// Does one job in this process; `work` may be called more than once and keeps its last result.
+    /// Does one job in this process; `work` is given the number of the attempt, from 1, may be called
+    /// more than once and keeps its last result.
     ///
     /// # Errors
     /// The fault it ended with, or why it was not begun.
-    fn perform(
-        &self,
-        job: JobName<'_>,
-        work: &mut dyn FnMut() -> Result<(), JobFault>,
-    ) -> Result<(), JobFault>;
+    fn perform(&self, job: JobName<'_>, work: &mut Attempts<'_>) -> Result<(), Trouble>;
 
     /// Where the jobs of passes are done, if not here.
     fn elsewhere(&self) -> Option<&dyn Elsewhere> {
@@ -174,7 +210,7 @@ pub trait Elsewhere: Sync {
     ///
     /// # Errors
     /// The fault it ended with, for good.
-    fn result(&self, job: JobName<'_>, stop: &AtomicBool) -> Result<Vec<u8>, JobFault>;
+    fn result(&self, job: JobName<'_>, stop: &AtomicBool) -> Result<Vec<u8>, Trouble>;
 }
 
 /// Finds hands for a run.
@@ -200,12 +236,8 @@ impl Jobs for Here {
         Ok(())
     }
 
-    fn perform(
-        &self,
-        _: JobName<'_>,
-        work: &mut dyn FnMut() -> Result<(), JobFault>,
-    ) -> Result<(), JobFault> {
-        fenced(work)?
+    fn perform(&self, _: JobName<'_>, work: &mut Attempts<'_>) -> Result<(), Trouble> {
+        Ok(fenced(|| work(1))??)
     }
 }
 
@@ -218,7 +250,7 @@ mod tests {
         let cancel = Arc::new(Cancel::default());
         let mut passed = 0;
         let ended = fenced(|| {
-            with_cancel(&cancel, || {
+            stoppable(cancel.clone(), || {
                 loop {
                     checkpoint();
                     passed += 1;

@@ -1,0 +1,315 @@
+//! Hands of this process with a record: every attempt goes through a SQLite ledger, so that a run that
+//! was killed, a job that failed and a job that kills its process are told apart the next time.
+//!
+//! A job that the ledger holds completed is done again all the same: its result is in the cache of
+//! pieces, or made anew where the cache has lost it. What the ledger knows decides who is not tried
+//! any more, who is tried again and when, and who runs alone because processes died under it.
+
+use super::{Attempts, Cancel, Hire, JobFault, JobName, Jobs, JobsError, Trouble, fenced, stoppable};
+use crate::pipeline::meter::{ThreadMeter, resident_bytes};
+use huracan_jobs::{Caps, Error, JobError, JobId, Ledger, NewJob, Next, RetryPolicy, Status, Usage};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+/// How jobs are done and given up.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub struct Rules {
+    /// When a failed attempt is followed by another.
+    pub retry: RetryPolicy,
+    /// What an attempt may use.
+    pub caps: Caps,
+}
+
+/// A ledger from which runs hire.
+pub struct LedgerOffice<'a> {
+    /// The ledger.
+    pub ledger: &'a Ledger,
+    /// Who works: host and process.
+    pub worker: String,
+    /// What runs are for, in a word.
+    pub purpose: String,
+    /// How jobs are done.
+    pub rules: Rules,
+    /// Raised to stop; looked at while waiting for another attempt.
+    pub stop: &'a AtomicBool,
+}
+
+impl Hire for LedgerOffice<'_> {
+    fn hire(&self, run: &str) -> Result<Box<dyn Jobs + '_>, JobsError> {
+        self.ledger.begin_run(run, &self.purpose, &self.worker).map_err(broken)?;
+        // The store's lock is ours: whoever else is said to run here is dead.
+        for row in self.ledger.recover(|worker| worker == self.worker).map_err(broken)? {
+            tracing::info!(job = %row.id, crashes = row.crashes, "a job whose process died is taken up again");
+        }
+        let suspects = self.ledger.suspects(run).map_err(broken)?;
+        let watched = Arc::new(Watched::default());
+        let watcher = Watcher::start(watched.clone(), self.rules.caps);
+        Ok(Box::new(LedgerHands {
+            office: self,
+            run: run.to_owned(),
+            suspects: suspects.into_iter().map(|row| row.id).collect(),
+            done: Mutex::default(),
+            floor: RwLock::new(()),
+            watched,
+            _watcher: watcher,
+        }))
+    }
+}
+
+struct LedgerHands<'a> {
+    office: &'a LedgerOffice<'a>,
+    run: String,
+    suspects: BTreeSet<JobId>,
+    /// Jobs that the ledger held completed when they were declared.
+    done: Mutex<BTreeSet<JobId>>,
+    /// Shared by jobs that run beside others, held whole by one that runs alone.
+    floor: RwLock<()>,
+    watched: Arc<Watched>,
+    _watcher: Watcher,
+}
+
+fn broken(error: Error) -> JobsError {
+    JobsError { code: "ledger_unusable", text: format!("the ledger of jobs cannot be used: {error}") }
+}
+
+fn fault(error: JobError) -> JobFault {
+    JobFault { code: error.code, text: error.text, transient: error.transient }
+}
+
+impl LedgerHands<'_> {
+    fn id(&self, job: JobName<'_>) -> JobId {
+        JobId::new(self.run.as_str(), job.stage, job.name)
+    }
+
+    /// One attempt, watched; what it used.
+    fn attempt(
+        &self,
+        id: &JobId,
+        number: u32,
+        alone: bool,
+        work: &mut Attempts<'_>,
+    ) -> (Result<(), JobFault>, Usage) {
+        let cancel = Arc::new(Cancel::default());
+        let _watched = self.watched.enter(id, cancel.clone(), alone);
+        let meter = ThreadMeter::start();
+        let ended = fenced(|| stoppable(cancel, || work(number))).and_then(|ended| ended);
+        let used = meter.stop();
+        let peak_bytes = resident_bytes().unwrap_or(0);
+        (ended, Usage { cpu_s: used.cpu_s.unwrap_or(0.0), wall_s: used.wall_s, peak_bytes })
+    }
+
+    /// Waits before another attempt, unless the run is stopped.
+    fn wait(&self, delay_s: f64) -> bool {
+        let until = Instant::now() + Duration::try_from_secs_f64(delay_s).unwrap_or(Duration::ZERO);
+        while !self.office.stop.load(Ordering::Relaxed) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(Duration::from_millis(50)));
+        }
+        false
+    }
+
+    fn was_done(&self, id: &JobId) -> bool {
+        lock(&self.done).contains(id)
+    }
+}
+
+impl Jobs for LedgerHands<'_> {
+    fn declare(&self, stage: &'static str, names: &[String]) -> Result<(), JobsError> {
+        let job = |(item, name): (usize, &String)| NewJob {
+            index: item as u32,
+            caps: self.office.rules.caps,
+            ..NewJob::new(name.as_str(), self.run.as_str())
+        };
+        let jobs: Vec<NewJob> = names.iter().enumerate().map(job).collect();
+        let ledger = self.office.ledger;
+        ledger.declare(&self.run, stage, &jobs).map_err(broken)?;
+        let selector = huracan_jobs::Selector::run(self.run.as_str()).stage(stage).status(Status::Completed);
+        let known = ledger.jobs(&selector).map_err(broken)?;
+        lock(&self.done).extend(known.into_iter().map(|row| row.id));
+        Ok(())
+    }
+
+    fn perform(&self, job: JobName<'_>, work: &mut Attempts<'_>) -> Result<(), Trouble> {
+        let ledger = self.office.ledger;
+        let id = self.id(job);
+        if self.was_done(&id) {
+            return Ok(fenced(|| work(1)).and_then(|ended| ended)?);
+        }
+        let suspect = self.suspects.contains(&id);
+        loop {
+            let (beside, whole) = match suspect {
+                false => (Some(self.floor.read().unwrap_or_else(PoisonError::into_inner)), None),
+                true => (None, Some(self.floor.write().unwrap_or_else(PoisonError::into_inner))),
+            };
+            let begun = match suspect {
+                false => ledger.started(&id, &self.office.worker),
+                true => ledger.started_alone(&id, &self.office.worker),
+            };
+            let number = match begun {
+                Ok(number) => number,
+                Err(Error::NotAllowed { .. }) => return Err(self.why_not(&id)?.into()),
+                Err(error) => return Err(broken(error).into()),
+            };
+            let (ended, usage) = self.attempt(&id, number, suspect, work);
+            drop((beside, whole));
+            let error = match ended {
+                Ok(()) => return Ok(ledger.completed(&id, &self.run, usage).map_err(broken)?),
+                Err(fault) if self.office.stop.load(Ordering::Relaxed) => {
+                    ledger.handed_back(&id).map_err(broken)?;
+                    return Err(fault.into());
+                }
+                Err(fault) => JobError { code: fault.code, text: fault.text, transient: fault.transient, retry_after_s: None },
+            };
+            match ledger.failed(&id, &error, &self.office.rules.retry).map_err(broken)? {
+                Next::Again { delay_s } if self.wait(delay_s) => {}
+                _ => return Err(fault(error).into()),
+            }
+        }
+    }
+
+    fn close(&self) -> Result<(), JobsError> {
+        self.office.ledger.end_run(&self.run, "complete").map_err(broken)
+    }
+}
+
+impl LedgerHands<'_> {
+    /// Why the ledger does not let a job begin.
+    fn why_not(&self, id: &JobId) -> Result<JobFault, JobsError> {
+        let (row, _) = self.office.ledger.job(id).map_err(broken)?;
+        Ok(match (row.status, row.error) {
+            (Status::Failed, Some(error)) => {
+                let text = format!("given up after {} attempts: {}", row.attempt, error.text);
+                JobFault { code: error.code, text, transient: false }
+            }
+            (Status::Skipped, _) => {
+                let reason = row.reason.unwrap_or_else(|| "no reason was given".to_owned());
+                JobFault::permanent("skipped", format!("not to be done: {reason}"))
+            }
+            (status, _) => JobFault::permanent("not_pending", format!("it is {}", status.as_str())),
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A job in the hands of a thread.
+struct Running {
+    id: JobId,
+    cancel: Arc<Cancel>,
+    began: Instant,
+    alone: bool,
+}
+
+/// What runs now.
+#[derive(Default)]
+struct Watched {
+    running: Mutex<BTreeMap<u64, Running>>,
+    next: AtomicU64,
+}
+
+impl Watched {
+    fn enter(self: &Arc<Watched>, id: &JobId, cancel: Arc<Cancel>, alone: bool) -> Leaves {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let running = Running { id: id.clone(), cancel, began: Instant::now(), alone };
+        lock(&self.running).insert(number, running);
+        Leaves { watched: self.clone(), number }
+    }
+}
+
+/// Takes a job off the watch.
+struct Leaves {
+    watched: Arc<Watched>,
+    number: u64,
+}
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        lock(&self.watched.running).remove(&self.number);
+    }
+}
+
+/// How often caps are looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a job that was told to stop may take to reach a checkpoint. A thread cannot be killed, so
+/// the process ends then; the ledger remembers under which job.
+const GRACE: Duration = Duration::from_secs(60);
+/// Status of a process that ends because a job does not stop.
+const STUCK: i32 = 70;
+
+/// Holds running jobs to their caps, from a thread of its own.
+struct Watcher {
+    over: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Watcher {
+    fn start(watched: Arc<Watched>, caps: Caps) -> Watcher {
+        let over = Arc::new(AtomicBool::new(false));
+        if caps.wall_s.is_none() && caps.memory_bytes.is_none() {
+            return Watcher { over, thread: None };
+        }
+        let told = over.clone();
+        let at_rest = resident_bytes().unwrap_or(0);
+        let watch = move || {
+            while !told.load(Ordering::Relaxed) {
+                look(&watched, caps, at_rest);
+                std::thread::sleep(TICK);
+            }
+        };
+        let thread = std::thread::Builder::new().name("huracan-caps".to_owned()).spawn(watch);
+        Watcher { over, thread: thread.ok() }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Tells jobs that are over their caps to stop. Memory is the process's: each job may add its cap to
+/// what the process held before the first, and where they are over it together the youngest goes.
+fn look(watched: &Watched, caps: Caps, at_rest: u64) {
+    let running = lock(&watched.running);
+    for job in running.values() {
+        let wall_s = job.began.elapsed().as_secs_f64();
+        if let Some(cap_s) = caps.wall_s.filter(|cap_s| wall_s > *cap_s) {
+            job.cancel.raise(JobFault::permanent(
+                "wall_cap",
+                format!("took longer than {cap_s} s, its cap (jobs.wall_cap_s)"),
+            ));
+            if wall_s > cap_s + GRACE.as_secs_f64() {
+                tracing::error!(job = %job.id, "does not stop; ending the process");
+                std::process::exit(STUCK);
+            }
+        }
+    }
+    let Some(cap) = caps.memory_bytes else { return };
+    let held = resident_bytes().unwrap_or(0).saturating_sub(at_rest);
+    let waiting = running.values().any(|job| job.cancel.is_raised());
+    if held > cap.saturating_mul(running.len() as u64) && !waiting {
+        if let Some(job) = running.values().next_back() {
+            let text = format!(
+                "the process held {} MiB more than before its jobs, of which {} ran with {} MiB each \
+                 (jobs.memory_cap_mib)",
+                held >> 20,
+                running.len(),
+                cap >> 20
+            );
+            let alone = job.alone || running.len() == 1;
+            // Beside others it may not have been its own fault.
+            let fault = if alone { JobFault::permanent } else { JobFault::transient };
+            job.cancel.raise(fault("memory_cap", text));
+        }
+    }
+}

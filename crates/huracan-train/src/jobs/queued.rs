@@ -1,0 +1,170 @@
+//! Hands of other machines: the jobs of passes go to a PostgreSQL queue, and their results come back
+//! through the store. Survey and publication stay with the coordinator, which has the candles and the
+//! pointers.
+
+use super::vault::{Vault, broken as store_broken};
+use super::{
+    Attempts, Elsewhere, Hire, JobFault, JobName, Jobs, JobsError, Trouble, fenced,
+};
+use crate::scratch::Beyond;
+use huracan_jobs::{Caps, Coordinator, Error, JobId, JobRow, NewJob, Queue, Status, Watch};
+use huracan_store::{Store, sha256_hex};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A queue from which runs hire.
+pub struct QueueOffice {
+    /// The queue.
+    pub queue: Queue,
+    /// Where machines leave things for each other.
+    pub store: Arc<dyn Store>,
+    /// Who coordinates: host and process.
+    pub worker: String,
+    /// What runs are for, in a word.
+    pub purpose: String,
+    /// What every worker must know of the run before its first job.
+    pub spec: Vec<u8>,
+    /// What an attempt may use.
+    pub caps: Caps,
+}
+
+impl Hire for QueueOffice {
+    fn hire(&self, run: &str) -> Result<Box<dyn Jobs + '_>, JobsError> {
+        let coordinator =
+            self.queue.open_run(run, &self.purpose, &self.spec, &self.worker).map_err(broken)?;
+        let vault = Vault::new(self.store.clone(), run);
+        Ok(Box::new(QueueHands {
+            office: self,
+            coordinator,
+            vault,
+            stages: Mutex::default(),
+        }))
+    }
+}
+
+/// What is known of one stage.
+#[derive(Default)]
+struct Stage {
+    watch: Watch,
+    ended: BTreeMap<String, JobRow>,
+}
+
+struct QueueHands<'a> {
+    office: &'a QueueOffice,
+    coordinator: Coordinator<'a>,
+    vault: Vault,
+    stages: Mutex<BTreeMap<&'static str, Stage>>,
+}
+
+fn broken(error: Error) -> JobsError {
+    let code = match error {
+        Error::Busy { .. } => "run_held",
+        Error::LeaseLost { .. } => "run_lost",
+        _ => "queue_unusable",
+    };
+    JobsError { code, text: format!("the queue of jobs: {error}") }
+}
+
+/// How long one look for news lasts.
+const LOOK: Duration = Duration::from_millis(250);
+
+impl QueueHands<'_> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Stage>> {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The row of a job that has ended. One thread looks for news at a time, and tells the others.
+    fn ended(&self, job: JobName<'_>, stop: &AtomicBool) -> Result<JobRow, Trouble> {
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Err(JobFault::transient("interrupted", "interrupted").into());
+            }
+            let mut stages = self.lock();
+            let stage = stages.entry(job.stage).or_default();
+            if let Some(row) = stage.ended.get(job.name) {
+                return Ok(row.clone());
+            }
+            let news = self.coordinator.wait_changes(job.stage, &mut stage.watch, LOOK).map_err(broken)?;
+            for row in news.into_iter().filter(|row| row.status.is_final()) {
+                stage.ended.insert(row.id.symbol.clone(), row);
+            }
+        }
+    }
+
+    fn forget(&self, job: JobName<'_>) {
+        if let Some(stage) = self.lock().get_mut(job.stage) {
+            stage.ended.remove(job.name);
+        }
+    }
+}
+
+/// How often a result that was recorded and is not there is made again.
+const LOST_MAX: usize = 3;
+
+impl Elsewhere for QueueHands<'_> {
+    fn share(&self, part: &'static str, bytes: &[u8]) -> Result<(), JobsError> {
+        self.vault.leave_part(part, bytes).map_err(store_broken)
+    }
+
+    fn result(&self, job: JobName<'_>, stop: &AtomicBool) -> Result<Vec<u8>, Trouble> {
+        for _ in 0..LOST_MAX {
+            let row = self.ended(job, stop)?;
+            match row.status {
+                Status::Completed => {
+                    let bytes = self.vault.result(job.stage, job.item).map_err(store_broken)?;
+                    if let Some(bytes) = bytes.filter(|b| row.digest.as_deref() == Some(&sha256_hex(b))) {
+                        return Ok(bytes);
+                    }
+                    tracing::warn!(stage = job.stage, symbol = job.name, "the result is gone; made again");
+                    self.forget(job);
+                    let id = JobId::new(self.coordinator.run(), job.stage, job.name);
+                    self.office.queue.result_lost(&id, "the store does not hold its result").map_err(broken)?;
+                }
+                Status::Skipped => {
+                    let reason = row.reason.unwrap_or_else(|| "no reason was given".to_owned());
+                    return Err(JobFault::permanent("skipped", format!("not to be done: {reason}")).into());
+                }
+                _ => {
+                    let error = row.error.map_or_else(
+                        || JobFault::permanent("failed", "failed without a word"),
+                        |e| JobFault::permanent(&e.code, e.text),
+                    );
+                    return Err(error.into());
+                }
+            }
+        }
+        let text = format!("its result was recorded {LOST_MAX} times and is not in the store");
+        Err(JobFault::permanent("result_lost", text).into())
+    }
+}
+
+impl Jobs for QueueHands<'_> {
+    fn declare(&self, stage: &'static str, names: &[String]) -> Result<(), JobsError> {
+        let job = |(item, name): (usize, &String)| NewJob {
+            index: item as u32,
+            caps: self.office.caps,
+            ..NewJob::new(name.as_str(), self.coordinator.run())
+        };
+        let jobs: Vec<NewJob> = names.iter().enumerate().map(job).collect();
+        self.coordinator.submit(stage, &jobs).map_err(broken)
+    }
+
+    fn perform(&self, _: JobName<'_>, work: &mut Attempts<'_>) -> Result<(), Trouble> {
+        Ok(fenced(|| work(1)).and_then(|ended| ended)?)
+    }
+
+    fn elsewhere(&self) -> Option<&dyn Elsewhere> {
+        Some(self)
+    }
+
+    fn beyond(&self) -> Option<Arc<dyn Beyond>> {
+        Some(Arc::new(self.vault.clone()))
+    }
+
+    fn close(&self) -> Result<(), JobsError> {
+        self.office.queue.end_run(self.coordinator.run(), "complete").map_err(broken)?;
+        self.vault.clear().map_err(store_broken)
+    }
+}

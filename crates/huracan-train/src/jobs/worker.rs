@@ -1,0 +1,158 @@
+//! Work for any run of a queue: what the run shares is read from the store, its jobs are done here,
+//! their results left in the store before they are said to be done.
+
+use super::vault::{Vault, fault_of};
+use super::{Here, JobFault, Stopping, fenced, stoppable};
+use crate::engine::work::{Knowledge, Parts};
+use crate::engine::{Engine, Silent};
+use crate::pipeline::meter::{ThreadMeter, resident_bytes};
+use crate::scratch::Scratch;
+use crate::settings::Settings;
+use huracan_core::words::UtcMs;
+use huracan_jobs::{CancelReason, CancelToken, Claimed, Done, Handler, JobError, Usage};
+use huracan_store::{Store, sha256_hex};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Makes settings of what a run was opened with.
+pub type ReadSpec = dyn Fn(&[u8]) -> Result<Settings, JobFault> + Send + Sync;
+
+/// A worker's handler of jobs.
+pub struct Bench {
+    store: Arc<dyn Store>,
+    scratch_dir: PathBuf,
+    concurrency: usize,
+    at_rest_bytes: u64,
+    read_spec: Box<ReadSpec>,
+    runs: Mutex<Vec<Arc<Run>>>,
+    opened: AtomicU64,
+}
+
+/// One run as this worker knows it.
+struct Run {
+    name: String,
+    settings: Settings,
+    vault: Vault,
+    scratch: Scratch,
+    knowledge: Knowledge,
+}
+
+impl Parts for Vault {
+    fn read(&self, part: &'static str) -> Result<Vec<u8>, JobFault> {
+        let found = self.part(part).map_err(|error| fault_of(&error))?;
+        found.ok_or_else(|| {
+            let text = format!("{part} of this run is not in the store yet; is it the coordinator's store?");
+            JobFault::transient("part_missing", text)
+        })
+    }
+}
+
+/// Runs whose knowledge is kept in memory.
+const RUNS_KEPT: usize = 2;
+
+impl Bench {
+    /// A bench over the store that the coordinators of its runs use. `concurrency` is the number of jobs
+    /// at a time, by which memory caps are shared out.
+    pub fn new(
+        store: Arc<dyn Store>,
+        scratch_dir: PathBuf,
+        concurrency: usize,
+        read_spec: Box<ReadSpec>,
+    ) -> Bench {
+        let at_rest_bytes = resident_bytes().unwrap_or(0);
+        let (runs, opened) = (Mutex::default(), AtomicU64::new(0));
+        Bench { store, scratch_dir, concurrency, at_rest_bytes, read_spec, runs, opened }
+    }
+
+    fn run_of(&self, job: &Claimed) -> Result<Arc<Run>, JobFault> {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = runs.iter().find(|run| run.name == job.id.run) {
+            return Ok(known.clone());
+        }
+        let settings = (self.read_spec)(&job.spec)?;
+        let vault = Vault::new(self.store.clone(), job.id.run.as_str());
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        let folder = self.scratch_dir.join(format!("{}-{number}", job.id.run));
+        let scratch = Scratch::open(&folder)?.beyond(Arc::new(vault.clone()));
+        let run = Run { name: job.id.run.clone(), settings, vault, scratch, knowledge: Knowledge::default() };
+        let run = Arc::new(run);
+        runs.push(run.clone());
+        if runs.len() > RUNS_KEPT {
+            runs.remove(0);
+        }
+        Ok(run)
+    }
+
+    fn perform(&self, job: &Claimed) -> Result<String, JobFault> {
+        let run = self.run_of(job)?;
+        let engine = Engine {
+            settings: &run.settings,
+            workers: 1,
+            now: UtcMs(i64::MAX / 2),
+            stop: &AtomicBool::new(false),
+            scratch: &run.scratch,
+            observer: &Silent,
+            jobs: &Here,
+        };
+        let item = job.index as usize;
+        let bytes = run.knowledge.perform(&engine, &run.vault, &job.id.stage, item)?;
+        run.vault.leave_result(&job.id.stage, item, &bytes).map_err(|error| fault_of(&error))?;
+        Ok(sha256_hex(&bytes))
+    }
+}
+
+impl Handler for Bench {
+    fn run(&self, job: &Claimed, cancel: &CancelToken) -> Result<Done, JobError> {
+        let stopping = Arc::new(Caps {
+            cancel: cancel.clone(),
+            memory_bytes: job.caps.memory_bytes,
+            at_rest_bytes: self.at_rest_bytes,
+            concurrency: self.concurrency,
+        });
+        let meter = ThreadMeter::start();
+        let ended = fenced(|| stoppable(stopping, || self.perform(job))).and_then(|ended| ended);
+        let used = meter.stop();
+        let usage = Usage {
+            cpu_s: used.cpu_s.unwrap_or(0.0),
+            wall_s: used.wall_s,
+            peak_bytes: resident_bytes().unwrap_or(0),
+        };
+        match ended {
+            Ok(digest) => Ok(Done { digest, usage }),
+            Err(JobFault { code, text, transient }) => {
+                Err(JobError { code, text, transient, retry_after_s: None })
+            }
+        }
+    }
+}
+
+/// What stops a worker's job: its token, or the memory of its process.
+struct Caps {
+    cancel: CancelToken,
+    memory_bytes: Option<u64>,
+    at_rest_bytes: u64,
+    concurrency: usize,
+}
+
+impl Stopping for Caps {
+    fn fault(&self) -> Option<JobFault> {
+        let said = |reason: CancelReason| match reason {
+            CancelReason::WallCap => JobFault::permanent("wall_cap", "took longer than its cap"),
+            CancelReason::Cancelled => JobFault::permanent("cancelled", "cancelled"),
+            CancelReason::LeaseLost => JobFault::transient("lease_lost", "its lease was lost"),
+            CancelReason::Stopping => JobFault::transient("stopping", "the worker stops"),
+        };
+        if let Some(reason) = self.cancel.reason() {
+            return Some(said(reason));
+        }
+        let cap = self.memory_bytes?;
+        let held = resident_bytes()?.saturating_sub(self.at_rest_bytes);
+        (held > cap.saturating_mul(self.concurrency as u64)).then(|| {
+            let text = format!("the worker held {} MiB, its jobs may hold {} MiB each", held >> 20, cap >> 20);
+            // Beside others it may not have been its own fault.
+            let fault = if self.concurrency == 1 { JobFault::permanent } else { JobFault::transient };
+            fault("memory_cap", text)
+        })
+    }
+}
