@@ -83,11 +83,12 @@ mod tests {
 
     #[test]
     fn a_conflict_names_the_first_file_with_both_hashes() {
-        let clash =
-            Clash { path: "champions/BTCUSDT.json".into(), ours: "ab".into(), theirs: "cd".into() };
+        let clash = Clash { path: "champions/BTCUSDT.json".into(), ours: "ab".into(), theirs: "cd".into() };
         let error = OutboxError::Conflict { clashes: vec![clash.clone(), clash] };
         let text = error.to_string();
-        assert!(text.starts_with("2 files changed on both sides, champions/BTCUSDT.json (here ab, there cd)"));
+        assert!(
+            text.starts_with("2 files changed on both sides, champions/BTCUSDT.json (here ab, there cd)")
+        );
         assert!(!text.ends_with('.') && !error.is_away());
     }
 }

@@ -118,7 +118,9 @@ impl<'a> Mirror<'a> {
             self.remote.list(None)?.into_iter().map(|entry| (entry.path, entry.size_bytes)).collect();
         let ours = self.local.list(None)?.into_iter();
         let likely: Vec<StorePath> = ours
-            .filter(|entry| Kind::of(&entry.path).is_some() && sizes.get(&entry.path) == Some(&entry.size_bytes))
+            .filter(|entry| {
+                Kind::of(&entry.path).is_some() && sizes.get(&entry.path) == Some(&entry.size_bytes)
+            })
             .map(|entry| entry.path)
             .collect();
         let same = self.each("compare", &likely, |path| {

@@ -5,8 +5,8 @@ use super::kind::{Kind, folder_of, seal_of};
 use super::mirror::{Mirror, begins_with_lines};
 use huracan_store::formats::champion::Champion;
 use huracan_store::formats::encoder::EncoderCard;
-use huracan_store::formats::run::{ExitStatus, Run};
 use huracan_store::formats::from_bytes;
+use huracan_store::formats::run::{ExitStatus, Run};
 use huracan_store::{
     Object, PutMode, Revision, Store as _, StoreError, StorePath, encoder, models, runs, sha256_hex,
 };
@@ -85,7 +85,8 @@ impl Mirror<'_> {
     }
 
     fn pull_changes(&mut self, on_clash: OnClash, pulled: &mut Pulled) -> Result<()> {
-        let listed: BTreeSet<StorePath> = self.remote.list(None)?.into_iter().map(|entry| entry.path).collect();
+        let listed: BTreeSet<StorePath> =
+            self.remote.list(None)?.into_iter().map(|entry| entry.path).collect();
         let here: BTreeSet<StorePath> = self.local.list(None)?.into_iter().map(|entry| entry.path).collect();
         let pairs = self.pairs(&listed, &here)?;
         let mut fates: Vec<Fate> = pairs.iter().map(|pair| self.fate(pair)).collect();
@@ -237,7 +238,8 @@ impl Mirror<'_> {
             }
         }
         self.forget_what_went(&reached, listed);
-        for pair in pairs.iter().zip(fates).filter(|(pair, f)| pair.kind == Kind::Seal && **f == Fate::Taken) {
+        for pair in pairs.iter().zip(fates).filter(|(pair, f)| pair.kind == Kind::Seal && **f == Fate::Taken)
+        {
             reached.extend(folder_of(&pair.0.path));
         }
         let missing = |folder: &&StorePath| -> Result<bool> {
@@ -277,7 +279,8 @@ impl Mirror<'_> {
                 Fate::Same => self.journal.note(&pair.path, &theirs.bytes, &theirs.revision),
                 Fate::Stays | Fate::Clashes => {}
                 Fate::Taken => {
-                    let lacks = needs.get(&pair.path).map(|needed| self.lacking(needed)).transpose()?.flatten();
+                    let lacks =
+                        needs.get(&pair.path).map(|needed| self.lacking(needed)).transpose()?.flatten();
                     if let Some(lacking) = lacks {
                         let reason = format!("it needs {lacking}, which is not whole in the remote");
                         if !pulled.unusable.iter().any(|(path, _)| path == pair.path.as_str()) {
@@ -358,9 +361,7 @@ impl Mirror<'_> {
     /// again; the rest was removed because nothing reached it, and stays away.
     fn forget_what_went(&mut self, reached: &BTreeSet<StorePath>, listed: &BTreeSet<StorePath>) {
         let comes_back = |path: &&StorePath| match Kind::of(path) {
-            Some(kind) if kind.is_sealed() => {
-                folder_of(path).is_some_and(|folder| reached.contains(&folder))
-            }
+            Some(kind) if kind.is_sealed() => folder_of(path).is_some_and(|folder| reached.contains(&folder)),
             Some(kind) => kind != Kind::Record,
             None => true,
         };

@@ -1,13 +1,13 @@
 //! Carrying to the remote: folders sealed last, pointers after what they name was read back, the roster
 //! after everything.
 
+use super::Step;
 use super::error::{Clash, OutboxError, Result};
 use super::kind::{Kind, folder_of, seal_of};
 use super::mirror::{Mirror, begins_with_lines, is_refusal, put_many};
-use super::Step;
 use huracan_store::formats::champion::Champion;
-use huracan_store::formats::run::{ExitStatus, Run};
 use huracan_store::formats::from_bytes;
+use huracan_store::formats::run::{ExitStatus, Run};
 use huracan_store::{
     PutMode, Revision, Store as _, StoreError, StorePath, encoder, models, promotions, sha256_hex, trials,
 };
@@ -184,7 +184,9 @@ impl Mirror<'_> {
                 (None, _) if as_last_seen => continue,
                 (None, _) => None,
                 (Some(_), None) => Some(Standing::Waits(PutMode::Create)),
-                (Some(ours), Some(object)) if *ours == object.bytes => Some(Standing::InStep(object.revision)),
+                (Some(ours), Some(object)) if *ours == object.bytes => {
+                    Some(Standing::InStep(object.revision))
+                }
                 (Some(ours), Some(object)) if is_log && begins_with_lines(&object.bytes, ours) => {
                     // Somebody has decided since: harmless only where nothing was decided here.
                     let is_alone = changes.iter().all(|c| !matches!(c.kind, Kind::Pointer | Kind::Roster));
@@ -202,7 +204,9 @@ impl Mirror<'_> {
                     standings.insert(path, standing);
                 }
                 None => clashes.push(Clash {
-                    ours: ours.get(&path).map_or_else(|| base.unwrap_or("none").to_owned(), |b| sha256_hex(b)),
+                    ours: ours
+                        .get(&path)
+                        .map_or_else(|| base.unwrap_or("none").to_owned(), |b| sha256_hex(b)),
                     theirs: theirs.unwrap_or_default(),
                     path: path.to_string(),
                 }),
@@ -276,7 +280,11 @@ impl Mirror<'_> {
                 continue;
             }
             let folder = folder_of(path).unwrap_or_else(|| path.clone());
-            let seal = if change.kind == Kind::Seal { found.clone() } else { self.remote.get(&seal_of(&folder)?)? };
+            let seal = if change.kind == Kind::Seal {
+                found.clone()
+            } else {
+                self.remote.get(&seal_of(&folder)?)?
+            };
             match (seal, found) {
                 (None, found) => {
                     let mode = found.map_or(PutMode::Create, |found| PutMode::IfRevision(found.revision));

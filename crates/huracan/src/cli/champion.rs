@@ -107,7 +107,7 @@ pub struct RollbackView {
 pub fn run(args: &ChampionArgs, global: &Global, world: &World) -> Result<Output, Failure> {
     let loaded = settings::load(global, world, Vec::new())?;
     let names = symbols::candidates(&args.symbol, loaded.config.market)?;
-    let store = settings::store(global, world);
+    let store = loaded.store.local.clone();
     if args.history {
         let (symbol, decisions) = wiring::champion_history(&store, &names)?;
         return Ok(output(history(&symbol, &decisions, world.width), "history", json!(decisions)));

@@ -281,7 +281,7 @@ fn gates(gates: &written::Gates) -> GateLimits {
 }
 
 /// A problem of one value, with who said it.
-fn problem(effective: &Effective, code: &'static str, path: &str, message: String) -> Problem {
+pub(super) fn problem(effective: &Effective, code: &'static str, path: &str, message: String) -> Problem {
     Problem { code, origin: effective.origins.get(path).cloned(), message, help: None }
 }
 

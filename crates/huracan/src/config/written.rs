@@ -55,6 +55,8 @@ groups! {
         champion: Champion = Champion::default(),
         /// How long what is published stays fresh.
         publish: Publish = Publish::default(),
+        /// Where results are kept. No key below it changes a result.
+        store: Store = Store::default(),
     }
 
     /// How many coins, how many at once, and what they share.
@@ -303,6 +305,46 @@ groups! {
     Publish {
         /// Days after which roster and models expire.
         model_ttl_days: f64 = 7.0,
+    }
+}
+
+groups! {
+    /// Where results are kept. No key of this group changes a result.
+    Store {
+        /// A folder, s3://BUCKET/PREFIX, or dropbox:/FOLDER. --store and HURACAN_STORE say the same.
+        url: String = "huracan-store".to_owned(),
+        /// The folder runs work in before they are carried to `url`; null: the folder of `url` itself, or
+        /// for S3 and Dropbox one of this user, named after the URL. --store-local says the same.
+        local: Option<String> = None,
+        /// How often a request is made before its failure is believed.
+        attempts_max: u64 = 6,
+        /// Seconds after which no request is made again.
+        retry_s_max: f64 = 120.0,
+        /// S3 and whatever speaks its language.
+        s3: StoreS3 = StoreS3::default(),
+        /// Dropbox.
+        dropbox: StoreDropbox = StoreDropbox::default(),
+    }
+
+    /// S3 and whatever speaks its language. Keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+    StoreS3 {
+        /// Base URL of the service; null: Amazon's of the region.
+        endpoint: Option<String> = None,
+        /// Region of the bucket.
+        region: String = "us-east-1".to_owned(),
+        /// Whether the bucket is part of the path and not of the host; most services that are not
+        /// Amazon's want it.
+        path_style: bool = false,
+    }
+
+    /// Dropbox. Keys come from the HURACAN_DROPBOX_… variables.
+    StoreDropbox {
+        /// Base URL of the API.
+        api_url: String = "https://api.dropboxapi.com".to_owned(),
+        /// Base URL of uploads and downloads.
+        content_url: String = "https://content.dropboxapi.com".to_owned(),
+        /// URL that hands out access tokens.
+        token_url: String = "https://api.dropboxapi.com/oauth2/token".to_owned(),
     }
 }
 

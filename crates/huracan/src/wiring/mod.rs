@@ -13,6 +13,7 @@ mod fetch;
 mod lookahead;
 mod published;
 mod settings;
+pub mod store;
 mod train;
 mod verify;
 mod why;

@@ -1,5 +1,6 @@
 //! `huracan train`: a folder of candles, a run, a summary.
 
+use super::store as outbox;
 use super::{Drawn, Session, now, settings};
 use crate::cli::symbols;
 use crate::cli::train::{
@@ -37,7 +38,15 @@ pub fn train(request: &TrainRequest, loaded: &Loaded, session: &Session) -> Resu
     let universe = universe(&request.universe, config, source.entries());
     let settings = settings::settings(config, universe, request.until, request.placebo);
     let origin = RunSource::Folder { path: request.candles.display().to_string() };
-    run(&request.store, settings, loaded, origin, &source, session)
+    let once = || run(&request.store, settings.clone(), loaded, origin.clone(), &source, session);
+    if !loaded.store.is_carried() {
+        return once();
+    }
+    let (mut summary, carried, notes) = outbox::around(&loaded.store, session, once)?;
+    summary.carried = Some(carried.done);
+    summary.carry_failure = carried.broken;
+    summary.notes.extend(notes);
+    Ok(summary)
 }
 
 /// A run on any source.
@@ -57,7 +66,7 @@ pub(super) fn run(
     let job = Job {
         settings,
         config_id: loaded.config.config_id.clone(),
-        config: show::yaml(loaded),
+        config: show::recorded(loaded),
         code_version: env!("CARGO_PKG_VERSION").to_owned(),
         origin,
         store: &store,
@@ -106,7 +115,7 @@ fn universe(wanted: &symbols::Universe, config: &EngineConfig, entries: &[Entry]
     }
 }
 
-fn host() -> String {
+pub(super) fn host() -> String {
     let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     match name.trim() {
         "" => "this machine".to_owned(),
