@@ -244,6 +244,7 @@ mod tests {
                 value: json!(3),
                 origin: Origin::Flag("--workers".to_owned()),
             }],
+            ..Sources::default()
         };
         let loaded = load(&sources, 9).unwrap();
         assert_eq!(loaded.config.seed.0, 2);

@@ -359,3 +359,57 @@ pub(super) fn around<T>(
     }
     unreachable!("the loop returns")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Sources, load};
+    use crate::progress::Lines;
+    use huracan_core::words::UtcMs;
+    use huracan_store::formats::trials::RunTrials;
+    use huracan_store::trials;
+    use std::sync::Arc;
+
+    fn session() -> Session {
+        let quiet = Lines::new(Box::new(std::io::sink()), Box::new(std::time::Duration::default));
+        Session { observer: Arc::new(quiet), interrupted: Arc::default() }
+    }
+
+    fn tried(number: u32) -> RunTrials {
+        let until = UtcMs(1_754_006_400_000).into();
+        let run_id = format!("20250801T000000Z-{number:08x}");
+        RunTrials { run_id, until, variants: 2, coins: 3, sharpe_variance: None }
+    }
+
+    #[test]
+    fn a_run_that_was_overtaken_reads_what_was_published_and_decides_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (remote, local) = (folder.path().join("remote"), folder.path().join("local"));
+        let text = format!("store: {{url: {remote:?}, local: {local:?}}}");
+        let plan = load(&Sources { file: Some(("h", &text)), ..Sources::default() }, 1).unwrap().store;
+        let there = LocalStore::create(&remote).unwrap();
+        let (mut runs, others) = (0, std::cell::Cell::new(0));
+        let mut with_overtakers = |overtakers: u32| {
+            runs = 0;
+            around(&plan, &session(), || {
+                runs += 1;
+                if runs <= overtakers {
+                    others.set(others.get() + 1);
+                    trials::append(&there, &tried(100 + others.get()))?;
+                }
+                trials::append(&LocalStore::open(&local)?, &tried(overtakers))?;
+                Ok(runs)
+            })
+            .unwrap()
+        };
+        let (made, carried, notes) = with_overtakers(1);
+        assert_eq!((made, carried.done), (2, true), "{notes:?}");
+        assert!(notes.iter().any(|note| note.contains("given up")), "{notes:?}");
+        assert_eq!(trials::read(&there).unwrap().last().unwrap().run.run_id, tried(1).run_id);
+
+        // Somebody who is always first: the run is published here, and waits.
+        let (made, carried, notes) = with_overtakers(9);
+        assert_eq!((made, carried.done, carried.broken), (3, false, None), "{notes:?}");
+        assert!(notes.last().unwrap().contains("not yet carried"), "{notes:?}");
+    }
+}

@@ -8,4 +8,5 @@ mod floors;
 mod market;
 mod project;
 mod run;
+mod store;
 mod training;
