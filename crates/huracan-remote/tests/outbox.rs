@@ -162,13 +162,13 @@ impl Machine {
     }
 
     pub fn pull(&self, remote: &dyn Store, on_clash: OnClash) -> huracan_remote::outbox::Result<Pulled> {
-        let quiet = |_: huracan_remote::outbox::Step<'_>| {};
+        let quiet = |_: huracan_remote::outbox::Step<'_>| true;
         let mirror = Mirror::open(&self.local, remote, "memory:a", owner(self.name), &quiet)?;
         mirror.requests_at_once(1).pull(on_clash)
     }
 
     pub fn push(&self, remote: &dyn Store) -> huracan_remote::outbox::Result<Pushed> {
-        let quiet = |_: huracan_remote::outbox::Step<'_>| {};
+        let quiet = |_: huracan_remote::outbox::Step<'_>| true;
         let mirror = Mirror::open(&self.local, remote, "memory:a", owner(self.name), &quiet)?;
         mirror.requests_at_once(1).push()
     }
@@ -316,6 +316,7 @@ fn many_requests_at_once_end_in_the_same_bytes() {
     let steps = AtomicUsize::new(0);
     let count = |_: huracan_remote::outbox::Step<'_>| {
         steps.fetch_add(1, Ordering::Relaxed);
+        true
     };
     Mirror::open(&machine.local, &remote, "memory:a", owner("a"), &count).unwrap().push().unwrap();
     assert_eq!(contents(&remote), contents(&machine.local));
@@ -497,7 +498,7 @@ fn a_sealed_folder_that_was_changed_after_it_was_carried_is_named_with_both_hash
 fn a_folder_is_not_carried_to_another_remote_by_accident() {
     let (machine, remote) = (Machine::with_run("a"), MemoryStore::default());
     machine.push(&remote).unwrap();
-    let quiet = |_: huracan_remote::outbox::Step<'_>| {};
+    let quiet = |_: huracan_remote::outbox::Step<'_>| true;
     let other = Mirror::open(&machine.local, &remote, "memory:b", owner("a"), &quiet);
     assert_eq!(other.err().unwrap().code(), "store_other_remote");
 }
@@ -602,4 +603,43 @@ fn a_store_that_another_machine_carries_to_is_tried_later() {
     assert!(machine.push(&remote).unwrap_err().is_away());
     drop(held);
     machine.push(&remote).unwrap();
+}
+
+#[test]
+fn what_was_tried_here_still_counts_after_somebody_else_was_first() {
+    let (_, b, remote) = two_that_ran();
+    let tried = RunTrials { run_id: "20250804T000000Z-0a1b2c40".into(), ..samples::run_trials() };
+    trials::append(&b.local, &tried).unwrap();
+    b.pull(&remote, OnClash::TakeTheirs).unwrap();
+    let runs: Vec<String> = trials::read(&b.local).unwrap().into_iter().map(|line| line.run.run_id).collect();
+    assert_eq!(runs, [FIRST, SECOND, THIRD, &tried.run_id]);
+}
+
+#[test]
+fn trades_are_added_to_and_never_given_up() {
+    let (a, b, remote) = two_that_ran();
+    let path = at("trades/20250801.jsonl");
+    let put = |store: &dyn Store, text: &str| store.put(&path, text.as_bytes(), PutMode::Overwrite).unwrap();
+    put(&b.local, "{\"n\":1}\n");
+    b.pull(&remote, OnClash::TakeTheirs).unwrap();
+    b.push(&remote).unwrap();
+    put(&b.local, "{\"n\":1}\n{\"n\":2}\n");
+    b.push(&remote).unwrap();
+    assert_eq!(contents(&remote)[&path], contents(&b.local)[&path]);
+    put(&a.local, "{\"n\":7}\n");
+    a.pull(&remote, OnClash::Refuse).unwrap();
+    a.push(&remote).unwrap();
+    assert_eq!(contents(&a.local)[&path], b"{\"n\":7}\n");
+    assert_eq!(contents(&remote)[&path], contents(&b.local)[&path], "another trader's is not written over");
+}
+
+#[test]
+fn somebody_who_asks_to_stop_is_heard_and_the_next_push_goes_on() {
+    let (machine, remote) = (Machine::with_run("a"), MemoryStore::default());
+    let stop = |step: huracan_remote::outbox::Step<'_>| step.stage != "folders";
+    let mut mirror = Mirror::open(&machine.local, &remote, "memory:a", owner("a"), &stop).unwrap();
+    assert_eq!(mirror.push().unwrap_err().code(), "interrupted");
+    assert!(champions::list(&remote).unwrap().is_empty());
+    machine.push(&remote).unwrap();
+    assert_eq!(contents(&remote), contents(&machine.local));
 }

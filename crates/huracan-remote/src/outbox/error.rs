@@ -54,6 +54,9 @@ pub enum OutboxError {
         /// The remote that was asked for.
         expected: String,
     },
+    /// Somebody asked to stop; the same call goes on where it stopped.
+    #[error("stopped while carrying; the same command goes on")]
+    Interrupted,
     /// One of the two stores refused, or the network is away.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -66,6 +69,7 @@ impl OutboxError {
             OutboxError::Conflict { .. } => "store_conflict",
             OutboxError::Changed { .. } => "store_changed",
             OutboxError::OtherRemote { .. } => "store_other_remote",
+            OutboxError::Interrupted => "interrupted",
             OutboxError::Store(error) => error.code(),
         }
     }

@@ -13,7 +13,7 @@ pub(crate) enum Kind {
     Seal,
     /// A coin's champion pointer.
     Pointer,
-    /// Lines that are only ever added to: promotions, trials, trades.
+    /// Lines that are only ever added to: promotions and trials.
     Log,
     /// Tensors and twin of the encoder in force.
     InForcePart,
@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     MetaLearner,
     /// What is kept of a run.
     Record,
+    /// Fills and decisions of a day, added to by the one trader there is.
+    Trades,
     /// What the contract's folders hold besides.
     Other,
     /// What an operator has said; whoever is nearer to the operator wins, which is the remote.
@@ -44,7 +46,8 @@ impl Kind {
             ["meta", "encoders", _, "shared_encoder.json"] => Kind::Seal,
             ["models" | "challengers", _, _, _] | ["meta", "encoders", _, _] => Kind::Piece,
             ["champions", "roster.json"] => Kind::Roster,
-            ["champions" | "trades", name] if name.ends_with(".jsonl") => Kind::Log,
+            ["champions", name] if name.ends_with(".jsonl") => Kind::Log,
+            ["trades", name] if name.ends_with(".jsonl") => Kind::Trades,
             ["champions", name] if name.ends_with(".json") => Kind::Pointer,
             ["meta", "shared_encoder.json"] => Kind::InForce,
             ["meta", name] if name.starts_with("shared_encoder.") => Kind::InForcePart,
@@ -65,7 +68,12 @@ impl Kind {
 
     /// Whether both sides having changed it means that somebody must decide again.
     pub(crate) fn is_decided(self) -> bool {
-        !self.is_sealed() && !matches!(self, Kind::Record | Kind::Overrides | Kind::Heartbeat)
+        !self.is_sealed() && !matches!(self, Kind::Record | Kind::Trades | Kind::Overrides | Kind::Heartbeat)
+    }
+
+    /// Whether it says what a run has decided, and is made again when the run is.
+    pub(crate) fn is_made_again(self) -> bool {
+        self.is_decided() && self != Kind::Other
     }
 }
 
@@ -101,7 +109,7 @@ mod tests {
         check("meta/shared_encoder.json", Some(Kind::InForce));
         check("meta/shared_encoder.safetensors", Some(Kind::InForcePart));
         check("runs/20250101T000000Z-01234567/report.html", Some(Kind::Record));
-        check("trades/20250101.jsonl", Some(Kind::Log));
+        check("trades/20250101.jsonl", Some(Kind::Trades));
         check("locks/run.json", None);
         check("cache/x", None);
         check("notes.txt", None);

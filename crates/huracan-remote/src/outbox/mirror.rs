@@ -1,6 +1,6 @@
 //! A local folder and its remote, and what pulling and pushing have in common.
 
-use super::error::Result;
+use super::error::{OutboxError, Result};
 use super::journal::Journal;
 use super::kind::Kind;
 use huracan_store::{LocalStore, Object, PutMode, Revision, RunOwner, Store, StoreError, StorePath};
@@ -25,19 +25,22 @@ pub struct Step<'a> {
     pub detail: &'a str,
 }
 
+/// Who watches: told of every step, and asked whether to go on.
+pub type Watch<'a> = dyn Fn(Step<'_>) -> bool + Sync + 'a;
+
 /// A local folder and the remote store it belongs to.
 pub struct Mirror<'a> {
     pub(super) local: &'a LocalStore,
     pub(super) remote: &'a dyn Store,
     pub(super) journal: Journal,
     pub(super) owner: RunOwner,
-    pub(super) watch: &'a (dyn Fn(Step<'_>) + Sync),
+    pub(super) watch: &'a Watch<'a>,
     requests_at_once: usize,
 }
 
 impl<'a> Mirror<'a> {
     /// Opens the journal of `local`, which belongs to the remote named by `url`. `owner` is who claims
-    /// both stores while something is carried; `watch` is told of every step.
+    /// both stores while something is carried; `watch` is told of every step and says whether to go on.
     ///
     /// # Errors
     /// `OtherRemote` when the folder's journal names another one, `Store` when it cannot be opened.
@@ -46,7 +49,7 @@ impl<'a> Mirror<'a> {
         remote: &'a dyn Store,
         url: &str,
         owner: RunOwner,
-        watch: &'a (dyn Fn(Step<'_>) + Sync),
+        watch: &'a Watch<'a>,
     ) -> Result<Mirror<'a>> {
         let journal = Journal::open(local, url)?;
         Ok(Mirror { local, remote, journal, owner, watch, requests_at_once: REQUESTS_AT_ONCE })
@@ -82,7 +85,9 @@ impl<'a> Mirror<'a> {
                             Ok(result) => {
                                 results.lock().unwrap_or_else(PoisonError::into_inner).insert(n, result);
                                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                                (self.watch)(Step { stage, done, total: items.len(), detail: "" });
+                                if !(self.watch)(Step { stage, done, total: items.len(), detail: "" }) {
+                                    broken().get_or_insert(OutboxError::Interrupted);
+                                }
                             }
                             Err(error) => {
                                 broken().get_or_insert(error);

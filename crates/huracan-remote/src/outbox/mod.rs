@@ -20,6 +20,6 @@ mod pull;
 mod push;
 
 pub use error::{Clash, OutboxError, Result};
-pub use mirror::{Mirror, Step};
+pub use mirror::{Mirror, Step, Watch};
 pub use pull::{OnClash, Pulled};
 pub use push::Pushed;

@@ -8,9 +8,12 @@ use huracan_store::formats::encoder::EncoderCard;
 use huracan_store::formats::from_bytes;
 use huracan_store::formats::run::{ExitStatus, Run};
 use huracan_store::{
-    Object, PutMode, Revision, Store as _, StoreError, StorePath, encoder, models, runs, sha256_hex,
+    MemoryStore, Object, PutMode, Revision, Store as _, StoreError, StorePath, encoder, models, runs,
+    sha256_hex, trials,
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+const TRIALS: &str = "champions/trials.jsonl";
 
 /// What happens where both sides have changed the same thing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,7 +81,12 @@ impl Mirror<'_> {
         let local = self.local;
         let _claimed = local.lock_run(&self.owner)?;
         let mut pulled = Pulled::default();
-        let ended = self.rebuild().and_then(|()| self.pull_changes(on_clash, &mut pulled));
+        let mut ended = self.rebuild().and_then(|()| self.pull_changes(on_clash, &mut pulled));
+        if ended.is_ok() && !pulled.unusable.is_empty() {
+            // Somebody may have been carrying while this looked: a pointer newer than the listing.
+            pulled.unusable.clear();
+            ended = self.pull_changes(on_clash, &mut pulled);
+        }
         // What was brought is noted whatever stopped the rest; the first error is the one told.
         let saved = self.journal.save();
         ended.and(saved).map(|()| pulled)
@@ -112,6 +120,7 @@ impl Mirror<'_> {
                 path.name() == "run.json" && !(here.contains(path) && self.journal.get(path).is_some())
             }
             Some(Kind::Seal) => here.contains(path) && self.journal.get(path).is_none(),
+            Some(Kind::Trades) => here.contains(path),
             Some(Kind::Piece | Kind::Heartbeat) | None => false,
             Some(_) => true,
         };
@@ -138,10 +147,11 @@ impl Mirror<'_> {
             (Some(ours), Some(theirs)) if ours.bytes == theirs.bytes => return Fate::Same,
             (Some(ours), Some(theirs)) => (&ours.bytes, &theirs.bytes),
         };
-        if pair.kind == Kind::Log && begins_with_lines(theirs, ours) {
+        let is_log = matches!(pair.kind, Kind::Log | Kind::Trades);
+        if is_log && begins_with_lines(theirs, ours) {
             return Fate::Taken;
         }
-        if pair.kind == Kind::Log && begins_with_lines(ours, theirs) {
+        if is_log && begins_with_lines(ours, theirs) {
             return Fate::Stays;
         }
         let base = self.journal.get(&pair.path).map(|known| known.sha256.as_str());
@@ -150,7 +160,7 @@ impl Mirror<'_> {
             _ if is_base(theirs) => Fate::Stays,
             _ if is_base(ours) => Fate::Taken,
             Kind::Overrides => Fate::Taken,
-            Kind::Record => Fate::Stays,
+            Kind::Record | Kind::Trades => Fate::Stays,
             _ => Fate::Clashes,
         }
     }
@@ -177,7 +187,7 @@ impl Mirror<'_> {
             .filter_map(|(pair, _)| folder_of(&pair.path))
             .collect();
         for (pair, fate) in pairs.iter().zip(fates.iter_mut()) {
-            if *fate == Fate::Same || !(pair.kind.is_decided() || *fate == Fate::Clashes) {
+            if *fate == Fate::Same || !(pair.kind.is_made_again() || *fate == Fate::Clashes) {
                 continue;
             }
             let is_ours_alone = pair.theirs.is_none();
@@ -312,7 +322,13 @@ impl Mirror<'_> {
                 }));
             }
         };
-        self.local.put(&pair.path, &theirs.bytes, mode)?;
+        let bytes = match &pair.ours {
+            Some(ours) if pair.path.as_str() == TRIALS => {
+                with_our_trials(&pair.path, &ours.bytes, &theirs.bytes)?
+            }
+            _ => theirs.bytes.clone(),
+        };
+        self.local.put(&pair.path, &bytes, mode)?;
         Ok(())
     }
 
@@ -371,6 +387,24 @@ impl Mirror<'_> {
             self.journal.forget(&path);
         }
     }
+}
+
+/// Theirs, and after it what was tried here and is not in it: tried is tried, whoever published first.
+fn with_our_trials(path: &StorePath, ours: &[u8], theirs: &[u8]) -> Result<Vec<u8>> {
+    let (here, merged) = (MemoryStore::default(), MemoryStore::default());
+    here.put(path, ours, PutMode::Create)?;
+    merged.put(path, theirs, PutMode::Create)?;
+    match trials::read(&here) {
+        Ok(lines) => {
+            for line in lines {
+                trials::append(&merged, &line.run)?;
+            }
+        }
+        // What is broken here is no record of anything.
+        Err(StoreError::Corrupt { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(merged.get(path)?.map_or_else(|| theirs.to_vec(), |object| object.bytes))
 }
 
 /// The folders a document cannot do without, and those that are good to have.

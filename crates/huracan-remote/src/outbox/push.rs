@@ -101,13 +101,14 @@ impl Mirror<'_> {
             Kind::FeatureBank,
             Kind::MetaLearner,
             Kind::Record,
+            Kind::Trades,
             Kind::Other,
             Kind::Overrides,
             Kind::Roster,
         ] {
             match kind {
                 Kind::Record => self.carry_records(&of(&|k| k == kind), pushed)?,
-                Kind::Overrides => self.carry_overrides(&of(&|k| k == kind), pushed)?,
+                Kind::Overrides | Kind::Trades => self.carry_said(&of(&|k| k == kind), pushed)?,
                 _ => self.carry_decided(&of(&|k| k == kind), &mut standings, pushed)?,
             }
         }
@@ -242,7 +243,7 @@ impl Mirror<'_> {
                 batch.push(change);
                 items.push((change.path.clone(), bytes, mode));
             }
-            let mut broken = None;
+            let (mut broken, mut goes_on) = (None, true);
             let answers = put_many(self.remote, &items);
             for ((change, (path, bytes, _)), answer) in batch.into_iter().zip(items).zip(answers) {
                 done += 1;
@@ -256,11 +257,13 @@ impl Mirror<'_> {
                     Err(error) if is_refusal(&error) => refused.push((change, bytes)),
                     Err(error) => broken = broken.or(Some(error)),
                 }
-                (self.watch)(Step { stage, done, total, detail: path.as_str() });
+                goes_on &= (self.watch)(Step { stage, done, total, detail: path.as_str() });
             }
             self.journal.save()?;
-            if let Some(error) = broken {
-                return Err(error.into());
+            match broken {
+                Some(error) => return Err(error.into()),
+                None if !goes_on => return Err(OutboxError::Interrupted),
+                None => {}
             }
         }
         Ok(refused)
@@ -390,15 +393,27 @@ impl Mirror<'_> {
         Ok(())
     }
 
-    /// What an operator said here, unless one has said something else there meanwhile.
-    fn carry_overrides(&mut self, changes: &[&Change], pushed: &mut Pushed) -> Result<()> {
+    /// What an operator said or a trader did here, unless it went on otherwise there meanwhile: that
+    /// concerns no run, and stops none.
+    fn carry_said(&mut self, changes: &[&Change], pushed: &mut Pushed) -> Result<()> {
         for change in changes {
+            let ours = change.bytes.as_deref().unwrap_or_default();
             let mode = match (self.journal.get(&change.path), self.remote.get(&change.path)?) {
                 (_, None) => PutMode::Create,
+                (_, Some(found)) if found.bytes == ours => {
+                    self.journal.note(&change.path, ours, &found.revision);
+                    continue;
+                }
+                (_, Some(found)) if change.kind == Kind::Trades && begins_with_lines(ours, &found.bytes) => {
+                    PutMode::IfRevision(found.revision)
+                }
                 (Some(known), Some(found)) if known.sha256 == sha256_hex(&found.bytes) => {
                     PutMode::IfRevision(found.revision)
                 }
-                _ => continue,
+                _ => {
+                    tracing::warn!(path = %change.path, "it went on otherwise in the remote; not carried");
+                    continue;
+                }
             };
             self.carry("records", vec![(*change, mode)], pushed)?;
         }

@@ -8,10 +8,11 @@ use crate::progress::Observer;
 use huracan_remote::outbox::check::{Checked, check_store, compare};
 use huracan_remote::outbox::gc::{self, Rules};
 use huracan_remote::outbox::{Clash, Mirror, OnClash, OutboxError, Pulled, Pushed, Step};
-use huracan_store::{LocalStore, RunOwner, Store, StorePath};
+use huracan_store::{LocalStore, RunOwner, Store, StoreError, StorePath};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -108,9 +109,11 @@ fn failure(error: OutboxError) -> Failure {
         OutboxError::OtherRemote { .. } => {
             Failure::new(Exit::Usage, code, message).help("name another working folder with --store-local")
         }
+        OutboxError::Interrupted => Failure::new(Exit::Interrupted, code, message),
         OutboxError::Store(error) => {
+            let is_locked = matches!(error, StoreError::Locked { .. });
             let mut failure = Failure::from(error);
-            if is_away {
+            if is_away && !is_locked {
                 failure.exit = Exit::Network;
             }
             failure
@@ -161,7 +164,10 @@ fn with_mirror<T>(
     let remote = open_remote(plan)?;
     let local = open_local(plan)?;
     let drawn = Drawn::new(session.observer.as_ref());
-    let watch = |step: Step<'_>| drawn.on(step);
+    let watch = |step: Step<'_>| {
+        drawn.on(step);
+        !session.interrupted.load(Ordering::Relaxed)
+    };
     let mirror = Mirror::open(&local, remote.as_ref(), &identity(plan), owner("carry"), &watch);
     act(&mut mirror.map_err(failure)?).map_err(failure)
 }
@@ -354,7 +360,8 @@ pub(super) fn around<T>(
             plan.url,
             failure.message
         ));
-        let waits = failure.exit == Exit::Network || failure.code == "store_conflict";
+        let waits = failure.exit == Exit::Network
+            || ["store_conflict", "store_locked"].contains(&failure.code.as_str());
         return Ok((made, Carried { done: false, broken: (!waits).then_some(failure) }, notes));
     }
     unreachable!("the loop returns")
