@@ -174,10 +174,11 @@ impl Mirror<'_> {
             let Some(object) = self.local.get(&path)? else { continue };
             let is_carried =
                 self.journal.get(&path).is_some_and(|known| known.sha256 == sha256_hex(&object.bytes));
-            if let (false, Ok(run)) = (is_carried, from_bytes::<Run>(&path, &object.bytes)) {
-                if run.exit_status == ExitStatus::Complete {
-                    runs::write(self.local, &Run { exit_status: ExitStatus::Interrupted, ..run })?;
-                }
+            if !is_carried
+                && let Ok(run) = from_bytes::<Run>(&path, &object.bytes)
+                && run.exit_status == ExitStatus::Complete
+            {
+                runs::write(self.local, &Run { exit_status: ExitStatus::Interrupted, ..run })?;
             }
         }
         let clashing: BTreeSet<StorePath> = pairs
