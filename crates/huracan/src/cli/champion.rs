@@ -107,7 +107,7 @@ pub struct RollbackView {
 pub fn run(args: &ChampionArgs, global: &Global, world: &World) -> Result<Output, Failure> {
     let loaded = settings::load(global, world, Vec::new())?;
     let names = symbols::candidates(&args.symbol, loaded.config.market)?;
-    let store = settings::store(global, world);
+    let store = loaded.store.local.clone();
     if args.history {
         let (symbol, decisions) = wiring::champion_history(&store, &names)?;
         return Ok(output(history(&symbol, &decisions, world.width), "history", json!(decisions)));
@@ -122,7 +122,11 @@ pub fn run(args: &ChampionArgs, global: &Global, world: &World) -> Result<Output
         if !args.yes {
             confirm(plan.view(), global.json)?;
         }
-        let view = wiring::roll_back(&store, &plan, &args.reason, &loaded.config)?;
+        let mut view = wiring::roll_back(&store, &plan, &args.reason, &loaded.config)?;
+        if loaded.store.is_carried() {
+            let place = &loaded.store.url;
+            view.notes.push(format!("it is not yet carried to {place} (huracan store sync)"));
+        }
         return Ok(output(rollback(&view), "rollback", json!(view)));
     }
     let view = wiring::champion(&store, &names)?;

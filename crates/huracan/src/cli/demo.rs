@@ -1,7 +1,7 @@
 //! `huracan demo`: the whole product on a generated market.
 
 use super::{Global, Output, World, settings};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::wiring::{self, Session};
 use clap::Args;
 use std::path::PathBuf;
@@ -33,7 +33,15 @@ pub struct DemoArgs {
 pub fn run(args: &DemoArgs, global: &Global, world: &World, session: &Session) -> Result<Output, Failure> {
     let workers = args.workers.map(|n| settings::said("engine.parallel_tasks", n.into(), "--workers"));
     let loaded = settings::load(global, world, workers.into_iter().collect())?;
-    let store = global.store.clone().unwrap_or_else(|| PathBuf::from(DEMO_STORE));
+    let store = match &global.store {
+        Some(_) if loaded.store.is_carried() => {
+            let message = format!("the demo publishes into a folder, {} is none", loaded.store.url);
+            return Err(Failure::new(Exit::Usage, "demo_store", message)
+                .help("made-up coins are not carried anywhere: name a folder with --store"));
+        }
+        Some(_) => loaded.store.local.clone(),
+        None => PathBuf::from(DEMO_STORE),
+    };
     let summary = wiring::demo(&store, &loaded, session)?;
     Ok(super::train::output(&summary))
 }

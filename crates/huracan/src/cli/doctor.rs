@@ -65,11 +65,13 @@ pub fn run(args: &DoctorArgs, global: &Global, world: &World) -> Result<Output, 
         Finding::new("tls", Exit::Unexpected, tls()),
     ];
     let configuration = settings::load(global, world, Vec::new());
+    let place = configuration.as_ref().ok().map(|loaded| loaded.store.local.clone());
     let configuration = configuration
         .map(|loaded| format!("ok, config_id {}, {} workers", loaded.config.config_id, loaded.config.workers))
         .map_err(|failure| failure.to_string());
     findings.push(Finding::new("configuration", Exit::Usage, configuration));
-    findings.push(Finding::new("store", Exit::Store, store(&settings::store(global, world))));
+    // Without a configuration nobody knows where the store is.
+    findings.extend(place.map(|folder| Finding::new("store", Exit::Store, store(&folder))));
     if let Some(folder) = &args.candles {
         findings.push(Finding::new("candles", Exit::InputData, candles(folder)));
     }

@@ -122,7 +122,7 @@ pub fn run(args: &ExportArgs, global: &Global, world: &World) -> Result<Output, 
         }
         None => None,
     };
-    let store = settings::store(global, world);
+    let store = settings::store(global, world)?;
     let request = ExportRequest { store, names, format: args.format, out: args.out.clone() };
     let view = wiring::export(&request)?;
     Ok(Output::ok(text(&view, world.width), json!({"schema": "huracan-cli-export/1", "export": view})))

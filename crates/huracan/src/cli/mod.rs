@@ -12,14 +12,17 @@ pub mod doctor;
 pub mod export;
 pub mod failures;
 pub mod features;
+pub mod jobs;
 pub mod lookahead;
 pub mod roster;
 pub mod settings;
 pub mod status;
+pub mod store;
 pub mod symbols;
 pub mod train;
 pub mod verify;
 pub mod why;
+pub mod work;
 
 use crate::failure::{Exit, Failure};
 use crate::logs::{self, LogForm};
@@ -51,9 +54,17 @@ pub struct Global {
     /// Print one JSON document on standard output instead of text
     #[arg(long, global = true)]
     pub json: bool,
-    /// Folder of results [default: $HURACAN_STORE, else ./huracan-store]
+    /// Where results are kept: a folder, s3://BUCKET/PREFIX, dropbox:/FOLDER [default: $HURACAN_STORE,
+    /// else ./huracan-store] [setting: store.url]
+    #[arg(long, global = true, value_name = "PLACE")]
+    pub store: Option<String>,
+    /// Folder to work in before results are carried to --store [default: --store itself; for S3 and
+    /// Dropbox a folder of this user] [setting: store.local]
     #[arg(long, global = true, value_name = "DIR")]
-    pub store: Option<PathBuf>,
+    pub store_local: Option<String>,
+    /// Bring what others published before reading: roster, why, champion, verify, export
+    #[arg(long, global = true)]
+    pub refresh: bool,
     /// Configuration file in YAML [default: $HURACAN_CONFIG, else the defaults]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -81,10 +92,18 @@ pub enum Command {
     Costs(costs::CostsArgs),
     /// Show what failed in a run, what was tried and what to do
     Failures(failures::FailuresArgs),
+    /// List, show, retry or cancel the jobs of runs
+    #[command(subcommand)]
+    Jobs(jobs::JobsCommand),
+    /// Do jobs of runs that other machines share through jobs.url
+    Work(work::WorkArgs),
     /// Check stored results against their manifests
     Verify(verify::VerifyArgs),
     /// Write a champion or the encoder in a form that other programs run: ONNX, LightGBM, JSON
     Export(export::ExportArgs),
+    /// List, carry, check or tidy the store
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Check, import or fetch candles
     #[command(subcommand)]
     Data(data::DataCommand),
@@ -115,6 +134,9 @@ fn epilogue() -> String {
          huracan champion BTCUSDT --at 14:05                 who was champion then, and why\n  \
          huracan status                                      is it alive, how far, and how was the last run?\n  \
          huracan verify all                                  are the stored files what was published?\n  \
+         huracan work --store s3://bucket/huracan            do jobs of runs that other machines share\n  \
+         huracan jobs list                                   what is done, what was given up\n  \
+         huracan store sync                                  carry results to a remote store, bring others'\n  \
          huracan lookahead --candles ./candles               does any feature know the future?\n\n\
          Configuration: defaults < --config FILE < environment (HURACAN__ENGINE__TARGET_SYMBOLS=200) < flags\n\n{}",
         Exit::table()
@@ -183,6 +205,18 @@ pub fn run(cli: Cli, world: &World) -> Result<Output, Failure> {
     let session = || -> Result<Session, Failure> {
         Ok(Session { observer: progress::observer(&bars), interrupted: interrupt::install()? })
     };
+    let reads = matches!(
+        cli.command,
+        Command::Roster | Command::Why(_) | Command::Champion(_) | Command::Verify(_) | Command::Export(_)
+    );
+    let mut early = None;
+    if global.refresh && reads {
+        let session = session()?;
+        crate::wiring::store::refresh(&settings::load(global, world, Vec::new())?.store, &session)?;
+        early = Some(session);
+    }
+    // The handler of signals is installed once a process.
+    let session = || early.clone().map_or_else(session, Ok);
     match &cli.command {
         Command::Demo(args) => demo::run(args, global, world, &session()?),
         Command::Train(args) => train::run(args, global, world, &session()?),
@@ -190,10 +224,13 @@ pub fn run(cli: Cli, world: &World) -> Result<Output, Failure> {
         Command::Why(args) => why::run(args, global, world),
         Command::Champion(args) => champion::run(args, global, world),
         Command::Status => status::run(global, world),
+        Command::Jobs(command) => jobs::run(command, global, world),
+        Command::Work(args) => work::run(args, global, world, &session()?),
         Command::Costs(args) => costs::run(args, global, world),
         Command::Failures(args) => failures::run(args, global, world),
         Command::Verify(args) => verify::run(args, global, world, &session()?),
         Command::Export(args) => export::run(args, global, world),
+        Command::Store(command) => store::run(command, global, world, &session()?),
         Command::Data(command) => data::run(command, global, world, &session()?),
         Command::Features => Ok(features::run(world)),
         Command::Lookahead(args) => lookahead::run(args, global, world, &session()?),

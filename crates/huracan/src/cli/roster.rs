@@ -61,7 +61,7 @@ pub struct RosterRow {
 /// # Errors
 /// What the store refuses.
 pub fn run(global: &Global, world: &World) -> Result<Output, Failure> {
-    let store = settings::store(global, world);
+    let store = settings::store(global, world)?;
     let view = wiring::roster(&store)?;
     Ok(Output::ok(text(&view, &store, world.width), view.document))
 }

@@ -98,6 +98,11 @@ pub struct RunSummary {
     pub truth: Option<Truth>,
     /// The run's report.
     pub report: Option<PathBuf>,
+    /// Whether everything is in the remote store; `None` where the store is a folder and no other.
+    pub carried: Option<bool>,
+    /// What keeps it from being there, where waiting alone does not help.
+    #[serde(skip)]
+    pub carry_failure: Option<Failure>,
     /// What a reader should know: warnings, why nothing was published.
     pub notes: Vec<String>,
     /// Wall-clock seconds.
@@ -301,7 +306,7 @@ pub fn run(args: &TrainArgs, global: &Global, world: &World, session: &Session) 
     };
     let request = TrainRequest {
         candles: args.candles.clone(),
-        store: settings::store(global, world),
+        store: loaded.store.local.clone(),
         universe,
         until: args.until,
         placebo: args.placebo.map(Seed),
@@ -365,7 +370,7 @@ pub fn output(summary: &RunSummary) -> Output {
     let exit = match (summary.published || summary.placebo.is_some(), &summary.truth) {
         (false, _) => Exit::NotPublished,
         (true, Some(truth)) if !truth.holds() => Exit::VerificationFailed,
-        (true, _) => Exit::Ok,
+        (true, _) => summary.carry_failure.as_ref().map_or(Exit::Ok, |failure| failure.exit),
     };
     Output { exit, text, json: json!({"schema": "huracan-cli-run/1", "run": summary}) }
 }

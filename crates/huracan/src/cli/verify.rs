@@ -74,7 +74,7 @@ pub fn run(args: &VerifyArgs, global: &Global, world: &World, session: &Session)
         name => Some(symbols::candidates(name, loaded.config.market)?),
     };
     let request = VerifyRequest {
-        store: settings::store(global, world),
+        store: loaded.store.local.clone(),
         names,
         retrain: args.retrain,
         candles: args.candles.clone(),

@@ -63,7 +63,7 @@ pub struct GateLine {
 pub fn run(args: &WhyArgs, global: &Global, world: &World) -> Result<Output, Failure> {
     let loaded = settings::load(global, world, Vec::new())?;
     let names = symbols::candidates(&args.symbol, loaded.config.market)?;
-    let view = wiring::why(&settings::store(global, world), &names)?;
+    let view = wiring::why(&loaded.store.local, &names)?;
     Ok(Output::ok(text(&view, world.width), json!({"schema": "huracan-cli-why/1", "why": view})))
 }
 

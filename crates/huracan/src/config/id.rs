@@ -9,15 +9,17 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// SHA-256, as 64 hex digits, of the canonical JSON of the effective configuration without
-/// `engine.parallel_tasks` and `observability`: eight workers write the same bytes as one, ids
-/// included, and so does a run that is watched.
+/// `engine.parallel_tasks`, `jobs`, `observability` and `store`: eight workers write the same bytes as
+/// one, ids included, on however many machines, watched or not, and wherever results are kept.
 pub fn config_id(written: &Written) -> String {
     let mut tree = as_tree(written);
     if let Some(engine) = tree.get_mut("engine").and_then(Value::as_object_mut) {
         engine.remove("parallel_tasks");
     }
-    if let Some(tree) = tree.as_object_mut() {
-        tree.remove("observability");
+    if let Some(groups) = tree.as_object_mut() {
+        for group in ["jobs", "observability", "store"] {
+            groups.remove(group);
+        }
     }
     let mut text = String::new();
     canonical(&tree, &mut text);
@@ -66,6 +68,10 @@ mod tests {
         other.engine.parallel_tasks = Some(8);
         other.observability.usd_per_cpu_hour = Some(0.04);
         other.observability.prometheus_file = "huracan.prom".to_owned();
+        assert_eq!(config_id(&base), config_id(&other));
+        other.jobs.url = "postgres://jobs.example/huracan".to_owned();
+        other.store.url = "s3://bucket/prefix".to_owned();
+        other.store.s3.path_style = true;
         assert_eq!(config_id(&base), config_id(&other));
         other.seed = 2;
         assert_ne!(config_id(&base), config_id(&other));

@@ -16,10 +16,12 @@ use huracan_core::heads::trees::TreesSpec;
 use huracan_core::labels::{LabelKind, LabelSpec};
 use huracan_core::trial::plan::WalkForward;
 use huracan_core::words::{Market, Seed, Timeframe};
+use huracan_jobs::{Caps, QueueOptions, RetryPolicy};
 use huracan_train::canary::CanarySettings;
 use huracan_train::engine::lanes::Lane;
 use huracan_train::pipeline::Rates;
 use serde_json::Value;
+use std::time::Duration;
 use std::path::PathBuf;
 
 /// Everything a run of the Engine may depend on, checked. Numbers lie within
@@ -82,8 +84,25 @@ pub struct EngineConfig {
     pub champion: ChampionRule,
     /// Days after which roster and models expire.
     pub model_ttl_days: f64,
+    /// Who does the jobs; never changes results.
+    pub jobs: JobsPlan,
     /// What is told about runs; never changes results.
     pub observability: Observability,
+}
+
+/// Who does the jobs of a run, and when they are given up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobsPlan {
+    /// The queue's database; `None` where this process does all jobs. It holds no password.
+    pub url: Option<String>,
+    /// How the queue is kept.
+    pub queue: QueueOptions,
+    /// What an attempt may use.
+    pub caps: Caps,
+    /// How long running jobs may go on after a worker was told to stop.
+    pub drain: Duration,
+    /// Whether the coordinator of a queue leaves all jobs to others.
+    pub coordinate_only: bool,
 }
 
 /// What is told about runs besides their results.
@@ -230,7 +249,30 @@ fn assemble(w: Written, config_id: String, bar: Timeframe, cores: usize) -> Engi
             flip_rate_factor: w.champion.flip_fdr_factor,
         },
         model_ttl_days: w.publish.model_ttl_days,
+        jobs: jobs(&w.jobs),
         observability: observability(&w.observability),
+    }
+}
+
+fn jobs(w: &written::Jobs) -> JobsPlan {
+    let lease = Duration::from_secs_f64(w.lease_s);
+    JobsPlan {
+        url: Some(&w.url).filter(|url| !url.is_empty()).cloned(),
+        queue: QueueOptions {
+            schema: w.schema.clone(),
+            lease,
+            heartbeat: lease / 10,
+            sweep: lease / 6,
+            retry: RetryPolicy {
+                max_attempts: w.attempts_max as u32,
+                base_s: w.retry_s,
+                cap_s: w.retry_s_max,
+            },
+            ..QueueOptions::default()
+        },
+        caps: Caps { wall_s: w.wall_cap_s, memory_bytes: w.memory_cap_mib.map(|mib| mib << 20) },
+        drain: Duration::from_secs_f64(w.drain_s),
+        coordinate_only: w.coordinate_only,
     }
 }
 
@@ -311,7 +353,7 @@ fn gates(gates: &written::Gates) -> GateLimits {
 }
 
 /// A problem of one value, with who said it.
-fn problem(effective: &Effective, code: &'static str, path: &str, message: String) -> Problem {
+pub(super) fn problem(effective: &Effective, code: &'static str, path: &str, message: String) -> Problem {
     Problem { code, origin: effective.origins.get(path).cloned(), message, help: None }
 }
 
@@ -397,6 +439,14 @@ fn rules(w: &Written, bar: Timeframe) -> Vec<(&'static str, bool, String)> {
                 .to_owned(),
         ),
         (
+            "jobs.url",
+            w.jobs.url.is_empty() || without_password(&w.jobs.url),
+            // It may carry a password.
+            "jobs.url is no address without a password, expected postgres://USER@HOST/DATABASE; a password \
+             belongs into PGPASSWORD or ~/.pgpass"
+                .to_owned(),
+        ),
+        (
             "observability.prometheus_file",
             watch.prometheus_file.is_empty() || watch.prometheus_file.ends_with(".prom"),
             format!(
@@ -411,4 +461,14 @@ fn rules(w: &Written, bar: Timeframe) -> Vec<(&'static str, bool, String)> {
             "observability.otlp_endpoint is no address, expected http:// or https://".to_owned(),
         ),
     ]
+}
+
+/// Whether a text is a PostgreSQL address that carries no password.
+fn without_password(url: &str) -> bool {
+    let rest = ["postgres://", "postgresql://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+    rest.is_some_and(|rest| {
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        let user = authority.rsplit_once('@').map(|(user, _)| user);
+        !user.is_some_and(|user| user.contains(':')) && !rest.contains("password=")
+    })
 }

@@ -11,15 +11,18 @@ pub mod meant;
 pub mod ranges;
 pub mod schema;
 pub mod show;
+pub mod store;
 pub mod tree;
 pub mod written;
 pub mod yaml;
 
 pub use layers::{Origin, Problem};
-pub use meant::{EncoderPlan, EngineConfig, Observability};
+pub use meant::{EncoderPlan, EngineConfig, JobsPlan, Observability};
+pub use store::{StorePlan, StoreUrl};
 
 use layers::{Effective, Said};
 use std::fmt;
+use std::path::PathBuf;
 use written::Written;
 
 /// Everything that may say a value.
@@ -31,6 +34,8 @@ pub struct Sources<'s> {
     pub environment: Vec<(String, String)>,
     /// Flags that were given.
     pub flags: Vec<Said>,
+    /// Where programs of this user keep what is theirs, for stores whose working folder nobody names.
+    pub state_folder: Option<PathBuf>,
 }
 
 /// A configuration in both readings.
@@ -40,6 +45,8 @@ pub struct Loaded {
     pub effective: Effective,
     /// As meant.
     pub config: EngineConfig,
+    /// Where results are kept, as meant.
+    pub store: StorePlan,
 }
 
 /// Everything that is wrong with a configuration.
@@ -79,8 +86,15 @@ pub fn load(sources: &Sources<'_>, cores: usize) -> Result<Loaded, ConfigError> 
         return Err(ConfigError { problems });
     }
     let config_id = id::config_id(&effective.written);
-    let config = meant::mean(&effective, config_id, cores).map_err(|problems| ConfigError { problems })?;
-    Ok(Loaded { effective, config })
+    let config = meant::mean(&effective, config_id, cores);
+    let store = store::mean(&effective, sources.state_folder.as_deref());
+    match (config, store) {
+        (Ok(config), Ok(store)) => Ok(Loaded { effective, config, store }),
+        (config, store) => {
+            let problems = config.err().into_iter().chain(store.err()).flatten().collect();
+            Err(ConfigError { problems })
+        }
+    }
 }
 
 #[cfg(test)]
@@ -230,6 +244,7 @@ mod tests {
                 value: json!(3),
                 origin: Origin::Flag("--workers".to_owned()),
             }],
+            ..Sources::default()
         };
         let loaded = load(&sources, 9).unwrap();
         assert_eq!(loaded.config.seed.0, 2);

@@ -101,10 +101,19 @@ pub static RANGES: &[Range] = &[
     range("champion.flip_window_days", 0.0, 3_650.0),
     range("champion.flip_fdr_factor", ABOVE_ZERO, 1.0),
     range("publish.model_ttl_days", 0.1, 3_650.0),
+    range("jobs.attempts_max", 1.0, 100.0),
+    range("jobs.retry_s", 0.0, 3_600.0),
+    range("jobs.retry_s_max", 0.0, 86_400.0),
+    range("jobs.wall_cap_s", 1.0, 86_400.0),
+    range("jobs.memory_cap_mib", 16.0, 1_048_576.0),
+    range("jobs.lease_s", 1.0, 3_600.0),
+    range("jobs.drain_s", 0.0, 3_600.0),
     range("observability.usd_per_cpu_hour", 0.0, 1e6),
     range("observability.usd_per_gib_read", 0.0, 1e6),
     range("observability.usd_per_gib_written", 0.0, 1e6),
     range("observability.usd_per_1000_requests", 0.0, 1e6),
+    range("store.attempts_max", 1.0, 100.0),
+    range("store.retry_s_max", 0.0, 86_400.0),
 ];
 
 /// Lists that may be empty; every other list needs at least one number.
@@ -121,12 +130,14 @@ mod tests {
 
     /// Lists that hold words, not numbers.
     const LISTS_OF_WORDS: &[&str] = &["heads.deploy"];
+    /// Words nobody has to say.
+    const OPTIONAL_WORDS: &[&str] = &["store.local", "store.s3.endpoint"];
 
     #[test]
     fn every_number_of_the_configuration_has_a_range_and_every_range_a_number() {
         let defaults = serde_json::to_value(Written::default()).unwrap();
         let numeric = |value: &Value| value.is_number() || value.is_array() || value.is_null();
-        let words = |path: &str| LISTS_OF_WORDS.contains(&path);
+        let words = |path: &str| LISTS_OF_WORDS.contains(&path) || OPTIONAL_WORDS.contains(&path);
         let numbers: BTreeSet<String> = tree::leaves(&defaults)
             .into_iter()
             .filter(|(path, v)| numeric(v) && !words(path))

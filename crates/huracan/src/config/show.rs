@@ -12,6 +12,17 @@ pub fn yaml(loaded: &Loaded) -> String {
     text
 }
 
+/// The same without what changes no result: where results are kept belongs to no record of a run.
+pub fn recorded(loaded: &Loaded) -> String {
+    let mut tree = as_tree(&loaded.effective.written);
+    if let Some(groups) = tree.as_object_mut() {
+        groups.remove("store");
+    }
+    let mut text = format!("# config_id {}\n", loaded.config.config_id);
+    write_group("", &tree, 0, loaded, &mut text);
+    text
+}
+
 fn write_group(path: &str, value: &Value, depth: usize, loaded: &Loaded, text: &mut String) {
     let Some(map) = value.as_object() else { return };
     let indent = "  ".repeat(depth);
@@ -56,6 +67,10 @@ mod tests {
         let shown = super::yaml(&first);
         assert!(shown.contains("# a.yaml:1:7"), "{shown}");
         let again = load(&Sources { file: Some(("b.yaml", &shown)), ..Sources::default() }, 2).unwrap();
+        assert_eq!(first.config, again.config);
+        let recorded = super::recorded(&first);
+        assert!(!recorded.contains("huracan-store") && recorded.contains("seed: 9"), "{recorded}");
+        let again = load(&Sources { file: Some(("c.yaml", &recorded)), ..Sources::default() }, 2).unwrap();
         assert_eq!(first.config, again.config);
     }
 }

@@ -55,8 +55,12 @@ groups! {
         champion: Champion = Champion::default(),
         /// How long what is published stays fresh.
         publish: Publish = Publish::default(),
+        /// Who does the jobs of a run, and when they are given up. No key below it changes a result.
+        jobs: Jobs = Jobs::default(),
         /// What is told about runs besides their results; never changes results.
         observability: Observability = Observability::default(),
+        /// Where results are kept. No key below it changes a result.
+        store: Store = Store::default(),
     }
 
     /// How many coins, how many at once, and what they share.
@@ -307,6 +311,31 @@ groups! {
         model_ttl_days: f64 = 7.0,
     }
 
+    /// Who does the jobs of a run, and when they are given up. No key of this group changes a result.
+    Jobs {
+        /// PostgreSQL database through which many machines share a run: postgres://USER@HOST/DATABASE. The
+        /// password comes from PGPASSWORD or ~/.pgpass, never from here. Empty: this process does all jobs.
+        url: String = String::new(),
+        /// Schema of the tables there.
+        schema: String = "huracan".to_owned(),
+        /// How often a job is tried whose failure may pass.
+        attempts_max: u64 = 4,
+        /// Longest wait before the second attempt, seconds; it doubles with every other.
+        retry_s: f64 = 2.0,
+        /// Longest wait before any attempt, seconds.
+        retry_s_max: f64 = 300.0,
+        /// Seconds an attempt may take; null: as long as it takes.
+        wall_cap_s: Option<f64> = None,
+        /// Memory an attempt may add to its process, MiB; null: as much as it takes.
+        memory_cap_mib: Option<u64> = None,
+        /// Seconds after which a silent worker's jobs are given to others.
+        lease_s: f64 = 30.0,
+        /// Seconds that running jobs may go on after a worker was told to stop.
+        drain_s: f64 = 60.0,
+        /// Whether the process that coordinates a run over `url` leaves all of its jobs to others.
+        coordinate_only: bool = false,
+    }
+
     /// What is told about runs besides their results; never changes results.
     Observability {
         /// What an hour of one processor costs; null: not counted.
@@ -323,6 +352,46 @@ groups! {
         /// Where spans of runs are sent to by OTLP over HTTP: http://localhost:4318. Empty: where
         /// OTEL_EXPORTER_OTLP_ENDPOINT says, else nowhere. Only a program built with the feature otlp sends.
         otlp_endpoint: String = String::new(),
+    }
+}
+
+groups! {
+    /// Where results are kept. No key of this group changes a result.
+    Store {
+        /// A folder, s3://BUCKET/PREFIX, or dropbox:/FOLDER. --store and HURACAN_STORE say the same.
+        url: String = "huracan-store".to_owned(),
+        /// The folder runs work in before they are carried to `url`; null: the folder of `url` itself, or
+        /// for S3 and Dropbox one of this user, named after the URL. --store-local says the same.
+        local: Option<String> = None,
+        /// How often a request is made before its failure is believed.
+        attempts_max: u64 = 6,
+        /// Seconds after which no request is made again.
+        retry_s_max: f64 = 120.0,
+        /// S3 and whatever speaks its language.
+        s3: StoreS3 = StoreS3::default(),
+        /// Dropbox.
+        dropbox: StoreDropbox = StoreDropbox::default(),
+    }
+
+    /// S3 and whatever speaks its language. Keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+    StoreS3 {
+        /// Base URL of the service; null: Amazon's of the region.
+        endpoint: Option<String> = None,
+        /// Region of the bucket.
+        region: String = "us-east-1".to_owned(),
+        /// Whether the bucket is part of the path and not of the host; most services that are not
+        /// Amazon's want it.
+        path_style: bool = false,
+    }
+
+    /// Dropbox. Keys come from the HURACAN_DROPBOX_… variables.
+    StoreDropbox {
+        /// Base URL of the API.
+        api_url: String = "https://api.dropboxapi.com".to_owned(),
+        /// Base URL of uploads and downloads.
+        content_url: String = "https://content.dropboxapi.com".to_owned(),
+        /// URL that hands out access tokens.
+        token_url: String = "https://api.dropboxapi.com/oauth2/token".to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `huracan train`: a folder of candles, a run, a summary.
 
-use super::{Drawn, Session, metrics, now, settings};
+use super::store as outbox;
+use super::{Drawn, Session, jobs, metrics, now, settings};
 use crate::cli::symbols;
 use crate::cli::train::{
     CanaryReport, ChallengeFigures, Counted, DeployedVariant, Findings, HorizonIc, MixtureLine, PlaceboShare,
@@ -17,6 +18,7 @@ use huracan_store::formats::run::RunSource;
 use huracan_store::{LocalStore, StoreError};
 use huracan_train::engine::Outcome;
 use huracan_train::engine::verdicts::ENCODER;
+use huracan_train::jobs::Hire;
 use huracan_train::pipeline::{self, Ending, Finished, Job};
 use huracan_train::publish::drift_actions;
 use huracan_train::settings::{Settings, Universe};
@@ -39,7 +41,15 @@ pub fn train(request: &TrainRequest, loaded: &Loaded, session: &Session) -> Resu
     let universe = universe(&request.universe, config, source.entries());
     let settings = settings::settings(config, universe, request.until, request.placebo);
     let origin = RunSource::Folder { path: request.candles.display().to_string() };
-    run(&request.store, settings, loaded, origin, &source, session)
+    let once = || run(&request.store, settings.clone(), loaded, origin.clone(), &source, session);
+    if !loaded.store.is_carried() {
+        return once();
+    }
+    let (mut summary, carried, notes) = outbox::around(&loaded.store, session, once)?;
+    summary.carried = Some(carried.done);
+    summary.carry_failure = carried.broken;
+    summary.notes.extend(notes);
+    Ok(summary)
 }
 
 /// A run on any source.
@@ -56,10 +66,23 @@ pub(super) fn run(
     let drawn = Drawn::new(session.observer.as_ref());
     let scratch = store.inner().root().join(SCRATCH);
     let placebo = settings.placebo_run.is_some();
+    let plan = &loaded.config.jobs;
+    let root = store.inner().root().to_owned();
+    // Runs on several machines keep their record in the queue, the others in the folder.
+    let (ledger, shared) = match &plan.url {
+        Some(url) => (None, Some(jobs::shared(url, loaded, &settings, &scratch)?)),
+        None => (Some(jobs::ledger(&root)?), None),
+    };
+    let office = ledger.as_ref().map(|ledger| jobs::ledger_office(ledger, plan, &session.interrupted));
+    let hire: &dyn Hire = match (&office, &shared) {
+        (_, Some(shared)) => &shared.office,
+        (Some(office), None) => office,
+        (None, None) => &huracan_train::jobs::Here,
+    };
     let job = Job {
         settings,
         config_id: loaded.config.config_id.clone(),
-        config: show::yaml(loaded),
+        config: show::recorded(loaded),
         code_version: env!("CARGO_PKG_VERSION").to_owned(),
         origin,
         store: &store,
@@ -68,7 +91,7 @@ pub(super) fn run(
         stop: &session.interrupted,
         observer: &drawn,
         clock: &now,
-        hire: &huracan_train::jobs::Here,
+        hire,
         host: host(),
         rates: loaded.config.observability.rates,
     };
@@ -78,6 +101,7 @@ pub(super) fn run(
         session.observer.note(note);
     }
     let ending = pipeline::run(&job, source);
+    drop(shared);
     if let Some(path) = &loaded.config.observability.prometheus_file {
         metrics::write(path, store.inner(), store.counts(), &ending);
     }
@@ -118,7 +142,7 @@ fn universe(wanted: &symbols::Universe, config: &EngineConfig, entries: &[Entry]
     }
 }
 
-fn host() -> String {
+pub(super) fn host() -> String {
     let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     match name.trim() {
         "" => "this machine".to_owned(),

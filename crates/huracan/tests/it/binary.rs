@@ -3,7 +3,7 @@
 use crate::run::{huracan, huracan_in};
 use serde_json::json;
 
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 21] = [
     &["demo"],
     &["train"],
     &["roster"],
@@ -11,6 +11,10 @@ const COMMANDS: [&[&str]; 17] = [
     &["champion"],
     &["verify"],
     &["export"],
+    &["store", "ls"],
+    &["store", "sync"],
+    &["store", "check"],
+    &["store", "gc"],
     &["data"],
     &["data", "check"],
     &["data", "import"],

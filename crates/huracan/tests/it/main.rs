@@ -9,4 +9,5 @@ mod market;
 mod observed;
 mod project;
 mod run;
+mod store;
 mod training;

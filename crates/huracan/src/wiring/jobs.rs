@@ -1,0 +1,313 @@
+//! Jobs: the record of this machine's runs, the queue that many machines share, and work for it.
+
+use super::{Session, settings, store, train};
+use crate::config::{self, JobsPlan, Loaded, Sources, show};
+use crate::failure::{Exit, Failure};
+use huracan_core::words::{Seed, UtcMs};
+use huracan_jobs::{
+    AttemptRow, Error, JobId, JobRow, Ledger, Queue, RunRow, Selector, WorkerOptions, Worked,
+};
+use huracan_store::{LocalStore, Store};
+use huracan_train::jobs::JobFault;
+use huracan_train::jobs::ledgered::{LedgerOffice, Rules};
+use huracan_train::jobs::queued::QueueOffice;
+use huracan_train::jobs::worker::Bench;
+use huracan_train::settings::{Settings, Universe};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+/// Below the store, among the store's own files.
+const LEDGER: &str = ".huracan/ledger.sqlite";
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let (exit, code) = match &error {
+            Error::UnknownRun { .. } | Error::UnknownJob { .. } | Error::NotAllowed { .. } => {
+                (Exit::Usage, "unknown_job")
+            }
+            Error::Busy { .. } | Error::LeaseLost { .. } => (Exit::Store, "run_held"),
+            Error::Queue { .. } | Error::Unreadable { .. } => (Exit::Network, "queue_unusable"),
+            Error::Invalid { .. } => (Exit::Usage, "jobs_invalid"),
+            _ => (Exit::Store, "jobs_unusable"),
+        };
+        Failure::new(exit, code, error.to_string())
+    }
+}
+
+/// Who this process is, to whoever looks at what it holds.
+pub(super) fn worker_name() -> String {
+    format!("{}:{}", train::host(), std::process::id())
+}
+
+/// The ledger of a working folder, made where it is missing.
+pub(super) fn ledger(root: &Path) -> Result<Ledger, Failure> {
+    let path = root.join(LEDGER);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| {
+            Failure::new(Exit::Store, "jobs_unusable", format!("{} cannot be made: {error}", folder.display()))
+        })?;
+    }
+    Ok(Ledger::open(&path)?)
+}
+
+/// Hands of this process.
+pub(super) fn ledger_office<'a>(
+    ledger: &'a Ledger,
+    plan: &JobsPlan,
+    stop: &'a AtomicBool,
+) -> LedgerOffice<'a> {
+    LedgerOffice {
+        ledger,
+        worker: worker_name(),
+        purpose: "train".to_owned(),
+        rules: Rules { retry: plan.queue.retry, caps: plan.caps },
+        stop,
+    }
+}
+
+/// What a worker must know of a run.
+#[derive(Serialize, Deserialize)]
+struct Spec {
+    code_version: String,
+    config: String,
+    until_ms: Option<i64>,
+    placebo_seed: Option<u64>,
+}
+
+/// Where machines leave things for each other: what results are carried to, else the folder itself.
+fn shared_store(loaded: &Loaded) -> Result<Arc<dyn Store>, Failure> {
+    match loaded.store.is_carried() {
+        true => Ok(Arc::from(store::open_remote(&loaded.store)?)),
+        false => Ok(Arc::new(LocalStore::create(&loaded.store.local)?)),
+    }
+}
+
+/// Hands of other machines, with those of this one among them unless it only coordinates.
+pub(super) struct Shared {
+    /// From which the run hires.
+    pub office: QueueOffice,
+    own: Option<OwnWorker>,
+}
+
+/// A worker in the process of the coordinator.
+struct OwnWorker {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(own) = self.own.take() {
+            own.stop.store(true, Ordering::Relaxed);
+            let _ = own.thread.join();
+        }
+    }
+}
+
+/// Connects a run to the queue at `url`.
+///
+/// # Errors
+/// [`Exit::Network`] when the queue or the store cannot be reached.
+pub(super) fn shared(
+    url: &str,
+    loaded: &Loaded,
+    settings: &Settings,
+    scratch: &Path,
+) -> Result<Shared, Failure> {
+    let plan = &loaded.config.jobs;
+    let spec = Spec {
+        code_version: env!("CARGO_PKG_VERSION").to_owned(),
+        config: show::recorded(loaded),
+        until_ms: settings.until.map(|until| until.0),
+        placebo_seed: settings.placebo_run.map(|seed| seed.0),
+    };
+    let spec = serde_json::to_vec(&spec)
+        .map_err(|error| Failure::new(Exit::Unexpected, "spec_unwritable", error.to_string()))?;
+    let store = shared_store(loaded)?;
+    let queue = Queue::connect(url, &plan.queue)?;
+    let own = match plan.coordinate_only {
+        true => None,
+        false => Some(own_worker(url, loaded, store.clone(), scratch)?),
+    };
+    let office = QueueOffice {
+        queue,
+        store,
+        worker: worker_name(),
+        purpose: "train".to_owned(),
+        spec,
+        caps: plan.caps,
+    };
+    Ok(Shared { office, own })
+}
+
+fn own_worker(
+    url: &str,
+    loaded: &Loaded,
+    store: Arc<dyn Store>,
+    scratch: &Path,
+) -> Result<OwnWorker, Failure> {
+    let plan = loaded.config.jobs.clone();
+    let workers = loaded.config.workers;
+    let bench = bench(store, scratch.join("work"), workers);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (url, told) = (url.to_owned(), stop.clone());
+    let work = move || {
+        let options = WorkerOptions { drain_timeout: plan.drain, ..WorkerOptions::new(worker_name(), workers) };
+        if let Err(error) = huracan_jobs::work(&url, &plan.queue, options, Arc::new(bench), told) {
+            tracing::warn!(%error, "the coordinator does no jobs itself");
+        }
+    };
+    let thread = std::thread::Builder::new().name("huracan-own-worker".to_owned()).spawn(work).map_err(
+        |error| Failure::new(Exit::Unexpected, "no_thread", format!("no thread for a worker: {error}")),
+    )?;
+    Ok(OwnWorker { stop, thread })
+}
+
+fn bench(store: Arc<dyn Store>, scratch: PathBuf, concurrency: usize) -> Bench {
+    Bench::new(store, scratch, concurrency, Box::new(read_spec))
+}
+
+/// The settings of a run that another process opened.
+fn read_spec(bytes: &[u8]) -> Result<Settings, JobFault> {
+    let spec: Spec = serde_json::from_slice(bytes)
+        .map_err(|error| JobFault::permanent("spec_unreadable", format!("the run's description: {error}")))?;
+    let own = env!("CARGO_PKG_VERSION");
+    if spec.code_version != own {
+        let text = format!(
+            "the run is made by version {}, this worker is {own}; let all machines run the same version",
+            spec.code_version
+        );
+        return Err(JobFault::transient("version_differs", text));
+    }
+    let sources = Sources {
+        file: Some(("the run's configuration", &spec.config)),
+        environment: Vec::new(),
+        flags: Vec::new(),
+        state_folder: None,
+    };
+    let loaded = config::load(&sources, 1)
+        .map_err(|error| JobFault::permanent("spec_unreadable", error.to_string()))?;
+    let (until, placebo) = (spec.until_ms.map(UtcMs), spec.placebo_seed.map(Seed));
+    Ok(settings::settings(&loaded.config, Universe::All, until, placebo))
+}
+
+/// Works on the queue until the session is interrupted.
+///
+/// # Errors
+/// [`Exit::Usage`] without a queue, [`Exit::Network`] when queue or store cannot be reached.
+pub fn work(loaded: &Loaded, name: Option<&str>, session: &Session) -> Result<Worked, Failure> {
+    let plan = &loaded.config.jobs;
+    let Some(url) = &plan.url else {
+        return Err(Failure::new(Exit::Usage, "no_queue", "jobs.url is not set, expected the database of a queue")
+            .help("HURACAN__JOBS__URL=postgres://USER@HOST/DATABASE huracan work --store s3://BUCKET/PREFIX"));
+    };
+    let name = name.map_or_else(worker_name, str::to_owned);
+    // Other workers may run on this machine.
+    let scratch = std::env::temp_dir().join(format!("huracan-work-{}", std::process::id()));
+    let workers = loaded.config.workers;
+    let bench = bench(shared_store(loaded)?, scratch.clone(), workers);
+    session.observer.note(&format!("{name} works on {url} with {workers} jobs at a time; Ctrl-C drains"));
+    let options = WorkerOptions { drain_timeout: plan.drain, ..WorkerOptions::new(name, workers) };
+    let worked = huracan_jobs::work(url, &plan.queue, options, Arc::new(bench), session.interrupted.clone());
+    let _ = std::fs::remove_dir_all(scratch);
+    Ok(worked?)
+}
+
+/// Either record of jobs: this machine's, or that of many.
+pub enum Records {
+    /// A SQLite file in the working folder.
+    Ledger(Ledger),
+    /// A PostgreSQL queue.
+    Queue(Queue),
+}
+
+/// What is recorded, where `jobs.url` says, else in the working folder.
+///
+/// # Errors
+/// [`Exit::Network`] when the queue cannot be reached, [`Exit::Store`] for a ledger that cannot be read.
+pub fn records(loaded: &Loaded) -> Result<Records, Failure> {
+    let plan = &loaded.config.jobs;
+    match &plan.url {
+        Some(url) => Ok(Records::Queue(Queue::connect(url, &plan.queue)?)),
+        None => {
+            let path = loaded.store.local.join(LEDGER);
+            if !path.is_file() {
+                let message = format!("{} is not there: no run has worked in this folder", path.display());
+                return Err(Failure::new(Exit::Store, "no_ledger", message)
+                    .help("huracan train makes it; with jobs.url set the queue is asked instead"));
+            }
+            Ok(Records::Ledger(Ledger::open(&path)?))
+        }
+    }
+}
+
+impl Records {
+    /// The runs, latest last.
+    ///
+    /// # Errors
+    /// What the record refuses.
+    pub fn runs(&self) -> Result<Vec<RunRow>, Failure> {
+        Ok(match self {
+            Records::Ledger(ledger) => ledger.runs()?,
+            Records::Queue(queue) => queue.runs()?,
+        })
+    }
+
+    /// Jobs that fit.
+    ///
+    /// # Errors
+    /// What the record refuses.
+    pub fn jobs(&self, selector: &Selector) -> Result<Vec<JobRow>, Failure> {
+        Ok(match self {
+            Records::Ledger(ledger) => ledger.jobs(selector)?,
+            Records::Queue(queue) => queue.jobs(selector)?,
+        })
+    }
+
+    /// A job with its history.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] for one that is not there.
+    pub fn job(&self, id: &JobId) -> Result<(JobRow, Vec<AttemptRow>), Failure> {
+        Ok(match self {
+            Records::Ledger(ledger) => ledger.job(id)?,
+            Records::Queue(queue) => queue.job(id)?,
+        })
+    }
+
+    /// Jobs that were given up.
+    ///
+    /// # Errors
+    /// What the record refuses.
+    pub fn dead_letters(&self) -> Result<Vec<JobRow>, Failure> {
+        Ok(match self {
+            Records::Ledger(ledger) => ledger.dead_letters()?,
+            Records::Queue(queue) => queue.dead_letters()?,
+        })
+    }
+
+    /// Lets given-up or cancelled jobs be tried again; how many.
+    ///
+    /// # Errors
+    /// What the record refuses.
+    pub fn retry(&self, selector: &Selector) -> Result<usize, Failure> {
+        Ok(match self {
+            Records::Ledger(ledger) => ledger.retry(selector)?,
+            Records::Queue(queue) => queue.retry(selector)?,
+        })
+    }
+
+    /// Cancels jobs that are not done; how many.
+    ///
+    /// # Errors
+    /// What the record refuses.
+    pub fn cancel(&self, selector: &Selector) -> Result<usize, Failure> {
+        Ok(match self {
+            Records::Ledger(ledger) => ledger.cancel(selector)?,
+            Records::Queue(queue) => queue.cancel(selector)?,
+        })
+    }
+}
