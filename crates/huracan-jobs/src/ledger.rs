@@ -435,7 +435,8 @@ impl Ledger {
 
     /// Takes running jobs from workers that are gone; gives those jobs as they are now. The attempt
     /// that was cut off does not count; a crash does, and crashes condemn a job only where it ran
-    /// alone ([`Ledger::started_alone`]), because a machine may die for any reason.
+    /// alone ([`Ledger::started_alone`]), because a machine may die for any reason. The ledger is
+    /// locked while `worker_is_alive` is asked: it must not call it.
     ///
     /// # Errors
     /// [`Error::Database`].

@@ -66,13 +66,13 @@ impl Cluster {
         format!("postgres://huracan@localhost/postgres?host={}", self.folder.display())
     }
 
-    /// Stops it as a crash would, without a word to anybody, and starts it again.
+    /// [`Cluster::kill`] and [`Cluster::serve`].
     pub fn restart(&mut self) {
         self.kill();
         self.serve();
     }
 
-    /// Stops it as a crash would.
+    /// Stops it as a crash would, without a word to anybody.
     pub fn kill(&mut self) {
         self.stop("immediate");
     }
@@ -85,7 +85,8 @@ impl Cluster {
             .program("postgres")
             .arg("-D")
             .arg(self.folder.join("data"))
-            .args(["-c", "listen_addresses=", "-c", "fsync=on", "-c", "max_connections=80", "-c"])
+            .args(["-c", "listen_addresses=", "-c", "fsync=on", "-c", "recovery_init_sync_method=syncfs"])
+            .args(["-c", "max_connections=80", "-c"])
             .arg(format!("unix_socket_directories={folder}"))
             .stdout(Stdio::null())
             .stderr(log)

@@ -24,8 +24,8 @@ use crate::{
 
 /// The holder of a run. Dropped, it gives the run up; dead, it loses it when its lease runs out.
 #[derive(Debug)]
-pub struct Coordinator<'a> {
-    queue: &'a Queue,
+pub struct Coordinator {
+    queue: Queue,
     run: String,
     worker: String,
     lease: i64,
@@ -44,14 +44,8 @@ pub struct Watch {
 /// higher one may be seen first. A full look follows whenever nothing new was found in time.
 const VERSIONS_BACK: i64 = 4096;
 
-impl<'a> Coordinator<'a> {
-    pub(super) fn open(
-        queue: &'a Queue,
-        run: &str,
-        purpose: &str,
-        spec: &[u8],
-        worker: &str,
-    ) -> Result<Self> {
+impl Coordinator {
+    pub(super) fn open(queue: Queue, run: &str, purpose: &str, spec: &[u8], worker: &str) -> Result<Self> {
         let lease = queue.call(async |database| take_run(database, run, purpose, spec, worker).await)?;
         let lost = Arc::new(AtomicBool::new(false));
         let heartbeat =
@@ -243,7 +237,7 @@ impl<'a> Coordinator<'a> {
         self.queue.progress(&self.run, stage)
     }
 
-    /// Ends the run with a word on how: what still waits is cancelled, and the lease is given up.
+    /// Ends the run with a word on how: what is not done is cancelled, and the lease is given up.
     ///
     /// # Errors
     /// [`Error::LeaseLost`], [`Error::Queue`].
@@ -264,16 +258,9 @@ impl<'a> Coordinator<'a> {
         self.queue.cancel(&Selector::run(&self.run))?;
         Ok(())
     }
-
-    /// Stops renewing without giving the run up, as a coordinator that died.
-    #[cfg(any(test, feature = "testing"))]
-    pub fn abandon(self) {
-        self.heartbeat.abort();
-        std::mem::forget(self);
-    }
 }
 
-impl Drop for Coordinator<'_> {
+impl Drop for Coordinator {
     /// Gives the run up at once rather than after a lease; where that fails, after a lease.
     fn drop(&mut self) {
         self.heartbeat.abort();

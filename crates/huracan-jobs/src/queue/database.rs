@@ -7,10 +7,7 @@
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use graphile_worker::{
-    JobSpec, RawJobSpec, WorkerUtils,
-    sql::{complete_job::complete_job, task_identifiers::get_tasks_details},
-};
+use graphile_worker::{JobSpec, RawJobSpec, WorkerUtils, sql::task_identifiers::get_tasks_details};
 use serde::Serialize;
 use sqlx::{
     ConnectOptions, PgConnection, PgPool, Postgres, Row, Transaction,
@@ -104,7 +101,7 @@ impl Database {
             .disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(5))
+            .acquire_timeout(options.patience.clamp(Duration::from_millis(500), Duration::from_secs(2)))
             // A connection found dead is an error like any other, and the call is made again.
             .test_before_acquire(false)
             .connect_lazy_with(connect);
@@ -222,10 +219,11 @@ impl Database {
         })
     }
 
-    /// Locks jobs by number, in their order so that two who lock the same never wait in a ring.
-    pub(super) async fn lock(&self, connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<Held>> {
+    /// Locks jobs by number, in their order so that two who lock the same never wait in a ring; and
+    /// tells the time.
+    pub(super) async fn lock(&self, connection: &mut PgConnection, ids: &[i64]) -> Result<(i64, Vec<Held>)> {
         let rows = sqlx::query(concat!(
-            "SELECT ",
+            "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms, ",
             held_columns!(),
             " FROM jobs WHERE id = ANY($1) ORDER BY id FOR UPDATE"
         ))
@@ -233,7 +231,11 @@ impl Database {
         .fetch_all(connection)
         .await
         .map_err(self.failed_to("locking jobs"))?;
-        rows.iter().map(|row| self.held(row)).collect()
+        let now_ms = match rows.first() {
+            Some(row) => row.try_get("now_ms").map_err(self.failed_to("reading the clock"))?,
+            None => 0,
+        };
+        Ok((now_ms, rows.iter().map(|row| self.held(row)).collect::<Result<_>>()?))
     }
 
     /// The numbers of the jobs that `selector` names.
@@ -348,18 +350,23 @@ impl Database {
         Ok(())
     }
 
-    /// Takes claimed wake-ups out of graphile_worker.
+    /// Takes claimed wake-ups out of graphile_worker, all at once: as its `complete_job` does for a
+    /// single job without a named queue.
     pub(super) async fn consume(
         &self,
         connection: &mut PgConnection,
         wakes: &[graphile_worker::Job],
-        worker: &str,
     ) -> Result<()> {
-        for wake in wakes {
-            complete_job(&mut *connection, wake, worker, self.graphile())
-                .await
-                .map_err(self.failed_to("taking a wake-up"))?;
+        if wakes.is_empty() {
+            return Ok(());
         }
+        let ids: Vec<i64> = wakes.iter().map(|wake| *wake.id()).collect();
+        let wakes = graphile_worker::Schema::new(&self.graphile).private_table("jobs");
+        sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {wakes} WHERE id = ANY($1)")))
+            .bind(ids)
+            .execute(connection)
+            .await
+            .map_err(self.failed_to("taking wake-ups"))?;
         Ok(())
     }
 
@@ -368,11 +375,11 @@ impl Database {
         &self,
         connection: &mut PgConnection,
         ids: &[i64],
-        now_ms: i64,
         mut decide: impl FnMut(&mut JobRow, i64) -> Option<AttemptRow>,
     ) -> Result<usize> {
         let mut changes = Vec::new();
-        for mut held in self.lock(connection, ids).await? {
+        let (now_ms, locked) = self.lock(connection, ids).await?;
+        for mut held in locked {
             let before = held.row.clone();
             if let Some(line) = decide(&mut held.row, now_ms) {
                 changes.push(Change::of(&before, held, vec![line]));
@@ -388,7 +395,6 @@ impl Database {
     /// After PostgreSQL itself was away, leases get one more term: nobody could renew them.
     pub(super) async fn sweep(&self) -> Result<usize> {
         let mut transaction = self.begin().await?;
-        let now_ms = self.now_ms(&mut transaction).await?;
         let expired: Vec<i64> = sqlx::query_scalar(
             "SELECT id FROM jobs WHERE status = 'running' AND lease_expires_at < clock_timestamp()
              AND pg_postmaster_start_time() + make_interval(secs => $1) < clock_timestamp()
@@ -402,7 +408,7 @@ impl Database {
         let policy = self.options.retry;
         let lease_s = self.options.lease.as_secs_f64();
         let taken = self
-            .change(&mut transaction, &expired, now_ms, |row, now_ms| {
+            .change(&mut transaction, &expired, |row, now_ms| {
                 if row.cancel_requested {
                     return row.skip(CANCELLED, now_ms).ok();
                 }
@@ -414,12 +420,23 @@ impl Database {
             })
             .await?;
         transaction.commit().await.map_err(self.failed_to("committing a sweep"))?;
-        self.wake_the_forgotten(now_ms).await?;
+        self.wake_the_forgotten().await?;
         Ok(taken)
     }
 
-    async fn wake_the_forgotten(&self, now_ms: i64) -> Result<()> {
+    async fn wake_the_forgotten(&self) -> Result<()> {
         let mut transaction = self.begin().await?;
+        // One at a time is enough, and this one reads all that is pending.
+        let alone: bool =
+            sqlx::query_scalar("SELECT pg_try_advisory_xact_lock(hashtext('huracan_sweep'), hashtext($1))")
+                .bind(&self.options.schema)
+                .fetch_one(&mut *transaction)
+                .await
+                .map_err(self.failed_to("looking for forgotten jobs"))?;
+        if !alone {
+            return Ok(());
+        }
+        let now_ms = self.now_ms(&mut transaction).await?;
         let statement = format!(
             "SELECT {} FROM jobs j WHERE status = 'pending' AND coalesce(not_before_ms, 0) < $1
              AND NOT EXISTS (SELECT 1 FROM {}.jobs g WHERE g.key = '{TASK}:' || j.id AND g.attempts < g.max_attempts)

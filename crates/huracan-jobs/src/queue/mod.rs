@@ -9,7 +9,7 @@ mod coordinator;
 mod database;
 mod worker;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 pub use coordinator::{Coordinator, Watch};
 use database::{CHUNK, Database, held_columns};
@@ -82,10 +82,11 @@ impl QueueOptions {
     }
 }
 
-/// A queue, for coordinators and for people who look.
+/// A queue, for coordinators and for people who look. Clones share one pool of connections.
+#[derive(Clone)]
 pub struct Queue {
     database: Database,
-    runtime: Runtime,
+    runtime: Arc<Runtime>,
 }
 
 impl fmt::Debug for Queue {
@@ -96,7 +97,8 @@ impl fmt::Debug for Queue {
 
 impl Queue {
     /// Connects to the queue at `url` (`postgres://user:password@host:port/database`), making or
-    /// migrating its tables. The password appears in no message.
+    /// migrating its tables. The password appears in no message. A pooler between must keep a
+    /// session's settings, as PgBouncer does in its session mode.
     ///
     /// # Errors
     /// [`Error::Address`] and [`Error::Invalid`] for what cannot be meant; [`Error::Newer`] for a
@@ -114,7 +116,7 @@ impl Queue {
             Database::open(url, options, 4)?
         };
         runtime.block_on(database.patiently(options.patience, || database.migrate()))?;
-        Ok(Self { database, runtime })
+        Ok(Self { database, runtime: Arc::new(runtime) })
     }
 
     /// Takes up a run as its coordinator: opens it with `spec`, any bytes that every worker can read
@@ -123,8 +125,8 @@ impl Queue {
     /// # Errors
     /// [`Error::Busy`] where another coordinator holds it, naming the holder; [`Error::SpecDiffers`];
     /// [`Error::Queue`].
-    pub fn open_run(&self, run: &str, purpose: &str, spec: &[u8], worker: &str) -> Result<Coordinator<'_>> {
-        Coordinator::open(self, run, purpose, spec, worker)
+    pub fn open_run(&self, run: &str, purpose: &str, spec: &[u8], worker: &str) -> Result<Coordinator> {
+        Coordinator::open(self.clone(), run, purpose, spec, worker)
     }
 
     /// Does `work`, again while the database is away.
@@ -182,8 +184,7 @@ impl Queue {
         for ids in ids.chunks(CHUNK) {
             changed += self.call(async |database| {
                 let mut transaction = database.begin().await?;
-                let now_ms = database.now_ms(&mut transaction).await?;
-                let changed = database.change(&mut transaction, ids, now_ms, &decide).await?;
+                let changed = database.change(&mut transaction, ids, &decide).await?;
                 transaction.commit().await.map_err(database.failed_to("committing"))?;
                 Ok(changed)
             })?;

@@ -263,7 +263,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 async fn run(shared: Arc<Shared>, stop: Arc<AtomicBool>) -> Worked {
     let (ends, inbox) = mpsc::channel(ENDS_MAX);
-    let desk = tokio::spawn(desk(shared.clone(), ends.clone(), inbox));
+    let mut desk = tokio::spawn(desk(shared.clone(), ends.clone(), inbox));
     let helpers = [
         tokio::spawn(listen(shared.clone())),
         tokio::spawn(renew(shared.clone())),
@@ -275,7 +275,8 @@ async fn run(shared: Arc<Shared>, stop: Arc<AtomicBool>) -> Worked {
     }
     drain(&shared, ends).await;
     // The desk ends when the last sender is gone: nobody has anything more to record.
-    if tokio::time::timeout(shared.options.cancel_grace, desk).await.is_err() {
+    if tokio::time::timeout(shared.options.cancel_grace, &mut desk).await.is_err() {
+        desk.abort();
         tracing::warn!("queue is away: what was not recorded is left to others when its lease runs out");
     }
     for helper in helpers {
@@ -309,11 +310,14 @@ async fn drain(shared: &Arc<Shared>, ends: mpsc::Sender<End>) {
         return;
     }
     let left: Vec<Arc<Active>> = lock(&shared.active).values().cloned().collect();
-    for active in left {
-        tracing::warn!(job = %active.job.id, "job does not stop, handing it back");
-        record(&ends, &active, Outcome::HandBack).await;
-        lock(&shared.active).remove(&active.id);
-    }
+    let hand_back = async {
+        for active in &left {
+            tracing::warn!(job = %active.job.id, "job does not end, handing it back");
+            record(&ends, active, Outcome::HandBack).await;
+        }
+    };
+    // Where the database is away, there is nobody to hand anything to.
+    let _ = tokio::time::timeout(shared.options.cancel_grace, hand_back).await;
 }
 
 /// Waits until the end is in the database.
@@ -428,14 +432,14 @@ async fn transact(shared: &Shared, ends: &[End], want: usize, unsure: bool) -> R
     ids.sort_unstable();
     ids.dedup();
     if ids.is_empty() {
-        database.consume(&mut transaction, &wakes, &shared.options.name).await?;
+        database.consume(&mut transaction, &wakes).await?;
         transaction.commit().await.map_err(database.failed_to("committing"))?;
         return Ok(Claims { taken: wakes.len(), jobs: Vec::new() });
     }
-    let now_ms = database.now_ms(&mut transaction).await?;
     let mut changes = Vec::new();
     let mut jobs = Vec::new();
-    for mut held in database.lock(&mut transaction, &ids).await? {
+    let (now_ms, locked) = database.lock(&mut transaction, &ids).await?;
+    for mut held in locked {
         let before = held.row.clone();
         let mut lines = Vec::new();
         for end in ends {
@@ -462,7 +466,7 @@ async fn transact(shared: &Shared, ends: &[End], want: usize, unsure: bool) -> R
         change.wake |= early;
         changes.push(change);
     }
-    database.consume(&mut transaction, &wakes, &shared.options.name).await?;
+    database.consume(&mut transaction, &wakes).await?;
     database.write(&mut transaction, &changes).await?;
     let mut claimed = Vec::with_capacity(jobs.len());
     for held in jobs {

@@ -37,8 +37,8 @@ fn shared() -> Option<Arc<Cluster>> {
 fn options(schema: &str) -> QueueOptions {
     QueueOptions {
         schema: schema.to_owned(),
-        lease: Duration::from_millis(700),
-        heartbeat: Duration::from_millis(100),
+        lease: Duration::from_millis(1500),
+        heartbeat: Duration::from_millis(150),
         sweep: Duration::from_millis(100),
         patience: PATIENCE,
         retry: RetryPolicy { max_attempts: 3, base_s: 0.05, cap_s: 0.2 },
@@ -100,7 +100,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn wait_done(coordinator: &Coordinator<'_>) {
+fn wait_done(coordinator: &Coordinator) {
     until("all jobs are done", || coordinator.progress(None).unwrap().is_done());
 }
 
@@ -284,13 +284,26 @@ fn cancelling_skips_what_waits_and_stops_what_runs() {
     assert_eq!(run.progress(None).unwrap().completed, 3);
 }
 
-/// Not a test but what [`kill_a_worker`] starts in a process of its own: does its first jobs, then
-/// never ends.
+/// Where the processes find their queue that are started to be killed.
+fn doomed() -> Option<(String, String)> {
+    Some((std::env::var("JOBS_TEST_URL").ok()?, std::env::var("JOBS_TEST_SCHEMA").ok()?))
+}
+
+fn child_process(test: &str, url: &str, schema: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("queue::{test}")])
+        .env("JOBS_TEST_URL", url)
+        .env("JOBS_TEST_SCHEMA", schema)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Not a test but a process that one starts: does its first jobs, then never ends.
 #[test]
 fn a_worker_to_be_killed() {
-    let (Ok(url), Ok(schema)) = (std::env::var("JOBS_TEST_URL"), std::env::var("JOBS_TEST_SCHEMA")) else {
-        return;
-    };
+    let Some((url, schema)) = doomed() else { return };
     let handler = |job: &Claimed, cancel: &CancelToken| {
         if job.index >= 4 {
             loop {
@@ -303,15 +316,15 @@ fn a_worker_to_be_killed() {
     work(&url, &options(&schema), worker_options("doomed", 3), Arc::new(handler), stop).unwrap();
 }
 
-fn worker_process(url: &str, schema: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "queue::a_worker_to_be_killed"])
-        .env("JOBS_TEST_URL", url)
-        .env("JOBS_TEST_SCHEMA", schema)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+/// Not a test but a process that one starts: holds a run, then never ends.
+#[test]
+fn a_coordinator_to_be_killed() {
+    let Some((url, schema)) = doomed() else { return };
+    let queue = Queue::connect(&url, &options(&schema)).unwrap();
+    let _held = queue.open_run("run", "nightly", b"spec", "doomed").unwrap();
+    loop {
+        thread::park();
+    }
 }
 
 #[test]
@@ -321,7 +334,7 @@ fn jobs_of_a_killed_worker_are_done_by_others() {
     let queue = Queue::connect(&cluster.url(), &options).unwrap();
     let run = queue.open_run("run", "", b"", "c1").unwrap();
     run.submit("head", &jobs(8)).unwrap();
-    let mut doomed = worker_process(&cluster.url(), "killed");
+    let mut doomed = child_process("a_worker_to_be_killed", &cluster.url(), "killed");
     until("the doomed worker hangs", || {
         let progress = run.progress(None).unwrap();
         (progress.completed, progress.running) == (4, 3)
@@ -337,7 +350,7 @@ fn jobs_of_a_killed_worker_are_done_by_others() {
     assert_eq!((lost.worker.as_deref(), lost.attempt), (Some("heir"), 2));
     let (_, lines) = queue.job(&job("C0004")).unwrap();
     assert_eq!(lines[2].event, Event::Retried);
-    assert_eq!(lines[2].reason.as_deref(), Some("lease_expired: doomed was not heard of for 0.7 s"));
+    assert_eq!(lines[2].reason.as_deref(), Some("lease_expired: doomed was not heard of for 1.5 s"));
 }
 
 #[test]
@@ -352,9 +365,13 @@ fn one_coordinator_at_a_time_and_another_after_its_death() {
     let error = second.open_run("run", "nightly", b"spec", "c2").unwrap_err();
     assert!(matches!(&error, Error::Busy { holder, .. } if holder == "c1"), "{error}");
     assert!(matches!(second.open_run("run", "nightly", b"other", "c2"), Err(Error::SpecDiffers { .. })));
-    // Its heartbeat ends with its queue, and nothing gives the run up.
-    std::mem::forget(held);
-    drop(first);
+    drop(held);
+    let mut holder = child_process("a_coordinator_to_be_killed", &cluster.url(), "coordinators");
+    until("the doomed coordinator has it", || first.runs().unwrap()[0].worker == "doomed");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let error = second.open_run("run", "nightly", b"spec", "c2").unwrap_err();
+    assert!(matches!(&error, Error::Busy { holder, .. } if holder == "doomed"), "{error}");
     let mut taken = None;
     until("the lease runs out", || {
         taken = second.open_run("run", "nightly", b"spec", "c2").ok();
@@ -375,7 +392,7 @@ fn one_coordinator_at_a_time_and_another_after_its_death() {
 #[test]
 fn a_coordinator_that_was_replaced_is_told_so() {
     let Some(cluster) = shared() else { return };
-    let options = QueueOptions { heartbeat: Duration::from_millis(350), ..options("replaced") };
+    let options = QueueOptions { heartbeat: Duration::from_millis(700), ..options("replaced") };
     let queue = Queue::connect(&cluster.url(), &options).unwrap();
     let old = queue.open_run("run", "", b"", "c1").unwrap();
     sql(&cluster, "UPDATE replaced.runs SET lease_expires_at = clock_timestamp() - interval '1 hour'");
@@ -419,10 +436,15 @@ fn postgres_may_crash_in_the_middle() {
     for done in [60, 180] {
         until("some jobs are done", || run.progress(None).unwrap().completed > done);
         let before: BTreeSet<String> = completed(&queue);
-        cluster.kill();
-        // Longer than a lease: nobody could renew, and nobody may be blamed for it.
-        sleep(Duration::from_millis(900));
-        cluster.serve();
+        match done {
+            60 => cluster.restart(),
+            // Away for longer than a lease: nobody could renew, and nobody may be blamed for it.
+            _ => {
+                cluster.kill();
+                sleep(options.lease + Duration::from_millis(300));
+                cluster.serve();
+            }
+        }
         assert!(completed(&queue).is_superset(&before), "what was acknowledged is kept");
     }
     run.submit("second", &jobs(10)).unwrap();
@@ -433,6 +455,25 @@ fn postgres_may_crash_in_the_middle() {
     assert_eq!(run.progress(None).unwrap().completed, 410);
     assert!(queue.verify_exactly_once("run").unwrap().is_empty());
     assert_eq!(runs.load(Ordering::Acquire), 410, "no job was done twice");
+
+    // A worker that is stopped while the database is away waits for it only so long.
+    run.submit("third", &jobs(1)).unwrap();
+    let brief = WorkerOptions {
+        drain_timeout: Duration::from_millis(100),
+        cancel_grace: Duration::from_millis(100),
+        ..worker_options("brief", 1)
+    };
+    let handler = |_: &Claimed, cancel: &CancelToken| {
+        until("stopped", || cancel.is_cancelled());
+        Err(JobError::permanent("stopped", ""))
+    };
+    let worker = Worker::start(&cluster.url(), &options, brief, handler);
+    until("it runs", || run.progress(Some("third")).unwrap().running == 1);
+    cluster.kill();
+    let begun = Instant::now();
+    worker.stop();
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    cluster.serve();
     run.close("published").unwrap();
 }
 
