@@ -37,7 +37,8 @@ impl Hire for QueueOffice {
         let vault = Vault::new(self.store.clone(), run);
         Ok(Box::new(QueueHands {
             office: self,
-            coordinator,
+            run: run.to_owned(),
+            coordinator: Mutex::new(Some(Arc::new(coordinator))),
             vault,
             stages: Mutex::default(),
         }))
@@ -53,7 +54,9 @@ struct Stage {
 
 struct QueueHands<'a> {
     office: &'a QueueOffice,
-    coordinator: Coordinator<'a>,
+    run: String,
+    /// Until the run is closed.
+    coordinator: Mutex<Option<Arc<Coordinator>>>,
     vault: Vault,
     stages: Mutex<BTreeMap<&'static str, Stage>>,
 }
@@ -71,6 +74,12 @@ fn broken(error: Error) -> JobsError {
 const LOOK: Duration = Duration::from_millis(250);
 
 impl QueueHands<'_> {
+    fn coordinator(&self) -> Result<Arc<Coordinator>, JobsError> {
+        let held = self.coordinator.lock().unwrap_or_else(PoisonError::into_inner);
+        let closed = || JobsError { code: "run_closed", text: "the run was closed already".to_owned() };
+        held.clone().ok_or_else(closed)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Stage>> {
         self.stages.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -86,7 +95,8 @@ impl QueueHands<'_> {
             if let Some(row) = stage.ended.get(job.name) {
                 return Ok(row.clone());
             }
-            let news = self.coordinator.wait_changes(job.stage, &mut stage.watch, LOOK).map_err(broken)?;
+            let coordinator = self.coordinator()?;
+            let news = coordinator.wait_changes(job.stage, &mut stage.watch, LOOK).map_err(broken)?;
             for row in news.into_iter().filter(|row| row.status.is_final()) {
                 stage.ended.insert(row.id.symbol.clone(), row);
             }
@@ -119,7 +129,7 @@ impl Elsewhere for QueueHands<'_> {
                     }
                     tracing::warn!(stage = job.stage, symbol = job.name, "the result is gone; made again");
                     self.forget(job);
-                    let id = JobId::new(self.coordinator.run(), job.stage, job.name);
+                    let id = JobId::new(self.run.as_str(), job.stage, job.name);
                     self.office.queue.result_lost(&id, "the store does not hold its result").map_err(broken)?;
                 }
                 Status::Skipped => {
@@ -145,10 +155,10 @@ impl Jobs for QueueHands<'_> {
         let job = |(item, name): (usize, &String)| NewJob {
             index: item as u32,
             caps: self.office.caps,
-            ..NewJob::new(name.as_str(), self.coordinator.run())
+            ..NewJob::new(name.as_str(), self.run.as_str())
         };
         let jobs: Vec<NewJob> = names.iter().enumerate().map(job).collect();
-        self.coordinator.submit(stage, &jobs).map_err(broken)
+        self.coordinator()?.submit(stage, &jobs).map_err(broken)
     }
 
     fn perform(&self, _: JobName<'_>, work: &mut Attempts<'_>) -> Result<(), Trouble> {
@@ -164,7 +174,11 @@ impl Jobs for QueueHands<'_> {
     }
 
     fn close(&self) -> Result<(), JobsError> {
-        self.office.queue.end_run(self.coordinator.run(), "complete").map_err(broken)?;
+        let held = self.coordinator.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Passes are over, so nobody else holds it.
+        if let Some(coordinator) = held.and_then(Arc::into_inner) {
+            coordinator.close("complete").map_err(broken)?;
+        }
         self.vault.clear().map_err(store_broken)
     }
 }

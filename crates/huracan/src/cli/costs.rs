@@ -119,7 +119,7 @@ pub struct CostsView {
 /// # Errors
 /// What the store refuses.
 pub fn run(args: &CostsArgs, global: &Global, world: &World) -> Result<Output, Failure> {
-    let store = settings::store(global, world);
+    let store = settings::store(global, world)?;
     let mut view = wiring::costs(&store, args.run.as_deref())?;
     // The most expensive first; without money, the slowest.
     let weight = |coin: &CoinCost| (coin.used.cost_usd.unwrap_or(0.0), coin.used.wall_s);

@@ -57,7 +57,7 @@ pub struct FailuresView {
 /// # Errors
 /// What the store refuses.
 pub fn run(args: &FailuresArgs, global: &Global, world: &World) -> Result<Output, Failure> {
-    let store = settings::store(global, world);
+    let store = settings::store(global, world)?;
     let view = wiring::failures(&store, args.run.as_deref())?;
     let mut text = format!("run {}: {}, {} failed\n", view.run.run_id, view.run.status, view.failures.len());
     text.extend(view.failures.iter().map(said));

@@ -96,19 +96,19 @@ impl SelectArgs {
 ///
 /// # Errors
 /// As [`wiring::job_records`], and [`Exit::Usage`] for jobs that are not there.
-pub fn run(command: JobsCommand, global: &Global, world: &World) -> Result<Output, Failure> {
+pub fn run(command: &JobsCommand, global: &Global, world: &World) -> Result<Output, Failure> {
     let records = wiring::job_records(&settings::load(global, world, Vec::new())?)?;
     match command {
         JobsCommand::List(args) if args.dead => Ok(jobs(records.dead_letters()?, world)),
         JobsCommand::List(args) if args.select.is_empty() => runs(&records, world),
         JobsCommand::List(args) => Ok(jobs(records.jobs(&args.select.selector())?, world)),
-        JobsCommand::Show(args) => show(&records, &args, world),
+        JobsCommand::Show(args) => show(&records, args, world),
         JobsCommand::Retry(args) => {
-            let changed = records.retry(&asked(&args)?)?;
+            let changed = records.retry(&asked(args)?)?;
             Ok(Output::ok(format!("{changed} jobs will be tried again\n"), json!({"retried": changed})))
         }
         JobsCommand::Cancel(args) => {
-            let changed = records.cancel(&asked(&args)?)?;
+            let changed = records.cancel(&asked(args)?)?;
             Ok(Output::ok(format!("{changed} jobs cancelled\n"), json!({"cancelled": changed})))
         }
     }

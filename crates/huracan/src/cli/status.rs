@@ -79,7 +79,7 @@ const FAILURES_SHOWN: usize = 3;
 /// # Errors
 /// What the store refuses.
 pub fn run(global: &Global, world: &World) -> Result<Output, Failure> {
-    let store = settings::store(global, world);
+    let store = settings::store(global, world)?;
     let view = wiring::status(&store)?;
     let json = json!({"schema": "huracan-cli-status/1", "status": view});
     Ok(Output::ok(text(&view, &store), json))
