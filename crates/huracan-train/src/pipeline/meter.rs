@@ -1,5 +1,5 @@
 //! What was used, as the kernel tells it under `/proc`; nothing elsewhere. The whole process by
-//! [`Usage`], one thread's job by [`ThreadMeter`], and a job from start to end by [`measured`].
+//! `Usage`, one thread's job by [`ThreadMeter`], and a job from start to end by [`measured`].
 
 use crate::engine::Observer;
 use std::fs;

@@ -432,7 +432,9 @@ impl<'a> Recorder<'a> {
             let cost = UnitCost { rows: rows_of(&cost.symbol), ..cost };
             UnitCost { cost_usd: self.rates.cost_usd(&cost), ..cost }
         });
-        (events.map(|(event, _)| event.clone()).collect(), costs.collect())
+        let mut costs: Vec<UnitCost> = costs.collect();
+        costs.sort_by_key(|cost| kept.stages.iter().position(|stage| stage.name == cost.stage));
+        (events.map(|(event, _)| event.clone()).collect(), costs)
     }
 
     /// Timings of the stages so far.

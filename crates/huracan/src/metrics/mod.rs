@@ -1,5 +1,5 @@
 //! Figures of the last run for machines that watch: what they are called ([`families`]), how they are
-//! written ([`text`]), and the store's requests ([`CountedStore`]).
+//! written ([`render`]), and the store's requests ([`CountedStore`]).
 //!
 //! Everything is a gauge: the file tells of one run, and the next run writes it anew.
 
