@@ -163,7 +163,12 @@ impl Jobs for LedgerHands<'_> {
                     ledger.handed_back(&id).map_err(broken)?;
                     return Err(fault.into());
                 }
-                Err(fault) => JobError { code: fault.code, text: fault.text, transient: fault.transient, retry_after_s: None },
+                Err(fault) => JobError {
+                    code: fault.code,
+                    text: fault.text,
+                    transient: fault.transient,
+                    retry_after_s: None,
+                },
             };
             match ledger.failed(&id, &error, &self.office.rules.retry).map_err(broken)? {
                 Next::Again { delay_s } if self.wait(delay_s) => {}

@@ -3,9 +3,7 @@
 //! pointers.
 
 use super::vault::{Vault, broken as store_broken};
-use super::{
-    Attempts, Elsewhere, Hire, JobFault, JobName, Jobs, JobsError, Trouble, fenced,
-};
+use super::{Attempts, Elsewhere, Hire, JobFault, JobName, Jobs, JobsError, Trouble, fenced};
 use crate::scratch::Beyond;
 use huracan_jobs::{Caps, Coordinator, Error, JobId, JobRow, NewJob, Queue, Status, Watch};
 use huracan_store::{Store, sha256_hex};
@@ -130,7 +128,10 @@ impl Elsewhere for QueueHands<'_> {
                     tracing::warn!(stage = job.stage, symbol = job.name, "the result is gone; made again");
                     self.forget(job);
                     let id = JobId::new(self.run.as_str(), job.stage, job.name);
-                    self.office.queue.result_lost(&id, "the store does not hold its result").map_err(broken)?;
+                    self.office
+                        .queue
+                        .result_lost(&id, "the store does not hold its result")
+                        .map_err(broken)?;
                 }
                 Status::Skipped => {
                     let reason = row.reason.unwrap_or_else(|| "no reason was given".to_owned());

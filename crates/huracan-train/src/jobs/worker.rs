@@ -102,6 +102,14 @@ impl Bench {
     }
 }
 
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        // Only when it is empty: columns of another worker may be in it.
+        let _ = std::fs::remove_dir(&self.scratch_dir);
+    }
+}
+
 impl Handler for Bench {
     fn run(&self, job: &Claimed, cancel: &CancelToken) -> Result<Done, JobError> {
         let stopping = Arc::new(Caps {
@@ -149,7 +157,8 @@ impl Stopping for Caps {
         let cap = self.memory_bytes?;
         let held = resident_bytes()?.saturating_sub(self.at_rest_bytes);
         (held > cap.saturating_mul(self.concurrency as u64)).then(|| {
-            let text = format!("the worker held {} MiB, its jobs may hold {} MiB each", held >> 20, cap >> 20);
+            let text =
+                format!("the worker held {} MiB, its jobs may hold {} MiB each", held >> 20, cap >> 20);
             // Beside others it may not have been its own fault.
             let fault = if self.concurrency == 1 { JobFault::permanent } else { JobFault::transient };
             fault("memory_cap", text)

@@ -232,6 +232,7 @@ fn a_run_that_fails_leaves_its_record_with_the_error_and_what_to_do() {
         stop: &AtomicBool::new(false),
         observer: &Silent,
         clock: &|| UtcMs(1_600_000_000_000),
+        hire: &crate::jobs::Here,
         host: "here".to_owned(),
         rates: Rates::default(),
     };

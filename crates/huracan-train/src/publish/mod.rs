@@ -175,7 +175,9 @@ fn write_models<'a>(
     type Written = Result<Result<(ModelArtifacts, WrittenModel), StoreError>, Trouble>;
     let coin = |n: usize| publication.outcome.survey.coins[verdicts[n].index].symbol.to_string();
     let names: Vec<String> = (0..verdicts.len()).map(coin).collect();
-    publication.jobs.declare(STAGE, &names)?;
+    if publication.jobs.elsewhere().is_none() {
+        publication.jobs.declare(STAGE, &names)?;
+    }
     run_ordered(
         publication.workers,
         verdicts.len(),

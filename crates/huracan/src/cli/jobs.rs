@@ -118,7 +118,9 @@ pub fn run(command: &JobsCommand, global: &Global, world: &World) -> Result<Outp
 fn asked(args: &SelectArgs) -> Result<Selector, Failure> {
     if args.is_empty() {
         let message = "no job was named, expected at least one of --run, --stage, --symbol, --status";
-        return Err(Failure::new(Exit::Usage, "no_jobs_named", message).help("huracan jobs list shows what there is"));
+        return Err(
+            Failure::new(Exit::Usage, "no_jobs_named", message).help("huracan jobs list shows what there is")
+        );
     }
     Ok(args.selector())
 }

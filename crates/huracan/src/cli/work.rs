@@ -33,7 +33,9 @@ pub struct WorkArgs {
 /// # Errors
 /// As [`wiring::work`].
 pub fn run(args: &WorkArgs, global: &Global, world: &World, session: &Session) -> Result<Output, Failure> {
-    let flags = args.workers.map(|n| settings::said("engine.parallel_tasks", n.into(), "--workers"))
+    let flags = args
+        .workers
+        .map(|n| settings::said("engine.parallel_tasks", n.into(), "--workers"))
         .into_iter()
         .collect();
     let loaded = settings::load(global, world, flags)?;

@@ -21,8 +21,8 @@ use huracan_train::canary::CanarySettings;
 use huracan_train::engine::lanes::Lane;
 use huracan_train::pipeline::Rates;
 use serde_json::Value;
-use std::time::Duration;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Everything a run of the Engine may depend on, checked. Numbers lie within
 /// [`super::ranges::RANGES`].

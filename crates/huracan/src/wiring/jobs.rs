@@ -5,7 +5,7 @@ use crate::config::{self, JobsPlan, Loaded, Sources, show};
 use crate::failure::{Exit, Failure};
 use huracan_core::words::{Seed, UtcMs};
 use huracan_jobs::{
-    AttemptRow, Error, JobId, JobRow, Ledger, Queue, RunRow, Selector, WorkerOptions, Worked,
+    AttemptRow, Error, JobId, JobRow, Ledger, Queue, RunRow, Selector, Worked, WorkerOptions,
 };
 use huracan_store::{LocalStore, Store};
 use huracan_train::jobs::JobFault;
@@ -47,7 +47,11 @@ pub(super) fn ledger(root: &Path) -> Result<Ledger, Failure> {
     let path = root.join(LEDGER);
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| {
-            Failure::new(Exit::Store, "jobs_unusable", format!("{} cannot be made: {error}", folder.display()))
+            Failure::new(
+                Exit::Store,
+                "jobs_unusable",
+                format!("{} cannot be made: {error}", folder.display()),
+            )
         })?;
     }
     Ok(Ledger::open(&path)?)
@@ -155,14 +159,16 @@ fn own_worker(
     let stop = Arc::new(AtomicBool::new(false));
     let (url, told) = (url.to_owned(), stop.clone());
     let work = move || {
-        let options = WorkerOptions { drain_timeout: plan.drain, ..WorkerOptions::new(worker_name(), workers) };
+        let options =
+            WorkerOptions { drain_timeout: plan.drain, ..WorkerOptions::new(worker_name(), workers) };
         if let Err(error) = huracan_jobs::work(&url, &plan.queue, options, Arc::new(bench), told) {
             tracing::warn!(%error, "the coordinator does no jobs itself");
         }
     };
-    let thread = std::thread::Builder::new().name("huracan-own-worker".to_owned()).spawn(work).map_err(
-        |error| Failure::new(Exit::Unexpected, "no_thread", format!("no thread for a worker: {error}")),
-    )?;
+    let thread =
+        std::thread::Builder::new().name("huracan-own-worker".to_owned()).spawn(work).map_err(|error| {
+            Failure::new(Exit::Unexpected, "no_thread", format!("no thread for a worker: {error}"))
+        })?;
     Ok(OwnWorker { stop, thread })
 }
 
@@ -201,8 +207,12 @@ fn read_spec(bytes: &[u8]) -> Result<Settings, JobFault> {
 pub fn work(loaded: &Loaded, name: Option<&str>, session: &Session) -> Result<Worked, Failure> {
     let plan = &loaded.config.jobs;
     let Some(url) = &plan.url else {
-        return Err(Failure::new(Exit::Usage, "no_queue", "jobs.url is not set, expected the database of a queue")
-            .help("HURACAN__JOBS__URL=postgres://USER@HOST/DATABASE huracan work --store s3://BUCKET/PREFIX"));
+        return Err(Failure::new(
+            Exit::Usage,
+            "no_queue",
+            "jobs.url is not set, expected the database of a queue",
+        )
+        .help("HURACAN__JOBS__URL=postgres://USER@HOST/DATABASE huracan work --store s3://BUCKET/PREFIX"));
     };
     let name = name.map_or_else(worker_name, str::to_owned);
     // Other workers may run on this machine.
