@@ -9,5 +9,6 @@ mod market;
 mod observed;
 mod project;
 mod run;
+mod shared;
 mod store;
 mod training;
