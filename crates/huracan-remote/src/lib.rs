@@ -1,2 +1,11 @@
 //! Stores that are not a folder of this machine, behind the same four verbs, and the outbox that
 //! carries a finished run there when the network allows.
+
+pub mod lease;
+mod retry;
+mod runtime;
+pub mod s3;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use retry::RetryPolicy;
