@@ -6,7 +6,6 @@
 //! compares two times of the server, and the holder counts elapsed time from before its last renewal
 //! was sent, so it stops believing in the lease before anybody else may take it.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +15,8 @@ use huracan_store::{
     Claim, Object, PutMode, Result, Revision, RunLock, RunOwner, Store, StoreError, StorePath,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::unique::unique;
 
 /// Where the lease of a run is kept.
 pub const RUN_LEASE: &str = "locks/run.json";
@@ -184,13 +185,6 @@ fn ours(store: &dyn Store, path: &StorePath, claim: &str) -> Option<Revision> {
     let found = store.get(path).ok()??;
     let document = read(&found.bytes)?;
     (document.claim == claim).then_some(found.revision)
-}
-
-/// A text that no other claim has. The standard library seeds its hash tables from the system's
-/// randomness; that is enough here, where nobody guesses.
-fn unique() -> String {
-    let random = || RandomState::new().hash_one(std::process::id());
-    format!("{:016x}{:016x}", random(), random())
 }
 
 /// What the holder and the renewing thread share.
