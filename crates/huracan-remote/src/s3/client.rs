@@ -62,7 +62,10 @@ struct Answer {
 enum Fault {
     /// It may succeed when repeated. `maybe_done` is false where the server says, or must have, done
     /// nothing.
-    Transient { failed: Transient, maybe_done: bool },
+    Transient {
+        failed: Transient,
+        maybe_done: bool,
+    },
     Final(StoreError),
 }
 
