@@ -1,6 +1,7 @@
 //! Stores that are not a folder of this machine, behind the same four verbs, and the outbox that
 //! carries a finished run there when the network allows.
 
+mod conditions;
 pub mod lease;
 mod retry;
 mod runtime;
@@ -9,4 +10,5 @@ pub mod s3;
 pub mod testing;
 mod unique;
 
+pub use conditions::check_conditions;
 pub use retry::RetryPolicy;
