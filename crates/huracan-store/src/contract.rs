@@ -233,10 +233,12 @@ fn many_are_put_at_once_each_on_its_own_condition(store: &dyn Store) {
     assert!(store.put_many(&[]).is_empty());
 }
 
-/// More than a page of a thousand, which is what one request to an object store lists.
+/// Remote stores, which are those that count requests, get more than the thousand objects that one
+/// request to an object store lists; where there are no pages a few will do.
 fn every_put_is_listed_at_once_however_many(store: &dyn Store) {
     let name = |n: usize| path(&format!("pages/{}/{n:04}", n % 3));
-    let items: Vec<_> = (0..1007).map(|n| (name(n), vec![7; n % 5], PutMode::Create)).collect();
+    let many = if store.usage().is_some() { 1007 } else { 57 };
+    let items: Vec<_> = (0..many).map(|n| (name(n), vec![7; n % 5], PutMode::Create)).collect();
     for (answer, (path, ..)) in store.put_many(&items).into_iter().zip(&items) {
         assert!(answer.is_ok(), "{path}: {answer:?}");
     }
@@ -244,11 +246,11 @@ fn every_put_is_listed_at_once_however_many(store: &dyn Store) {
     let mut expected: Vec<_> = items.iter().map(|(path, bytes, _)| (path, bytes.len() as u64)).collect();
     expected.sort();
     assert!(listed.iter().map(|e| (&e.path, e.size_bytes)).eq(expected), "{} listed", listed.len());
-    store.delete(&name(500)).unwrap();
+    store.delete(&name(50)).unwrap();
     let revision = store.put(&path("pages/new"), b"new", PutMode::Create).unwrap();
     let listed = store.list(Some(&path("pages"))).unwrap();
-    assert_eq!(listed.len(), 1007, "one gone, one new");
-    assert!(listed.iter().all(|entry| entry.path != name(500)));
+    assert_eq!(listed.len(), many, "one gone, one new");
+    assert!(listed.iter().all(|entry| entry.path != name(50)));
     let new = listed.iter().find(|entry| entry.path == path("pages/new")).unwrap();
     assert!(new.revision.as_ref().is_none_or(|found| *found == revision), "{new:?}, put as {revision}");
 }
