@@ -1,2 +1,6 @@
 //! Stores that are not a folder of this machine, behind the same four verbs, and the outbox that
 //! carries a finished run there when the network allows.
+
+pub mod dropbox;
+#[cfg(feature = "testing")]
+pub mod testing;

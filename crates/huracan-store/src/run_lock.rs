@@ -32,7 +32,7 @@ pub struct RunLock {
 
 impl RunLock {
     /// A claim that lasts as long as `held` lives.
-    pub(crate) fn new(held: impl Any + Send) -> RunLock {
+    pub fn new(held: impl Any + Send) -> RunLock {
         RunLock { _held: Box::new(held) }
     }
 }

@@ -1,0 +1,414 @@
+//! A store in a Dropbox folder, over Dropbox's HTTP interface.
+//!
+//! A [`Revision`] is Dropbox's `rev`, and compare-and-swap is an upload in `update` mode with
+//! `strict_conflict`. Nothing is ever written without a condition while another state is possible: an
+//! overwrite of a path nobody has looked at is tried as a creation, then as a swap against what was
+//! found. That is what keeps two paths that differ only in case apart: Dropbox takes them for one,
+//! and here the second one is an error instead of an overwrite.
+//!
+//! Requests are counted, because a service that limits them is asked as little as possible: bytes
+//! that are known to be there are not sent ([`DropboxConfig::trust`]), and [`DropboxStore::put_many`]
+//! sends each file once and commits a thousand of them with one more request.
+
+mod credentials;
+mod error;
+mod hash;
+mod index;
+mod lease;
+mod list;
+mod put;
+mod transport;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use huracan_core::words::UtcMs;
+use huracan_store::{Entry, Object, PutMode, Revision, RunLock, RunOwner, Store, StoreError, StorePath};
+use serde_json::json;
+
+use error::{Failure, store_error};
+use index::{Index, Known};
+use transport::{Style, Transport};
+use wire::{FileMetadata, Metadata};
+
+pub use credentials::{Credentials, CredentialsError};
+pub use hash::content_hash;
+pub use list::{Change, Changes, Listed};
+pub use transport::{Counters, Endpoints, Patience};
+
+type Result<T> = huracan_store::Result<T>;
+
+/// The most one request may carry: Dropbox takes 150 MiB.
+const REQUEST_BYTES_MAX: usize = 144 << 20;
+/// Dropbox's own block; sessions are continued at multiples of it.
+const BLOCK_BYTES: usize = 4 << 20;
+
+/// What a store in Dropbox needs to know.
+#[derive(Clone, Debug)]
+pub struct DropboxConfig {
+    /// Who we are.
+    pub credentials: Credentials,
+    /// The folder that is the store, `/Huracan`, or nothing for the whole of an app's folder.
+    pub root: String,
+    /// Where Dropbox is.
+    pub endpoints: Endpoints,
+    /// How patient a request is.
+    pub patience: Patience,
+    /// How many files are sent at once.
+    pub uploads_at_once: usize,
+    /// Larger objects are sent in pieces of this size: a multiple of 4 MiB, at most 144 MiB.
+    pub request_bytes_max: usize,
+    /// How long what a listing or our own write has shown is taken to be there still, so that an
+    /// overwrite with the same bytes asks nothing of Dropbox. Compare-and-swap never relies on it.
+    pub trust: Duration,
+    /// How long a run's claim on the store outlives its last renewal.
+    pub claim: Duration,
+}
+
+impl DropboxConfig {
+    /// The folder `/Huracan` of the account of `credentials`, with everything else as it suits most.
+    pub fn new(credentials: Credentials) -> DropboxConfig {
+        DropboxConfig {
+            credentials,
+            root: "/Huracan".into(),
+            endpoints: Endpoints::default(),
+            patience: Patience::default(),
+            uploads_at_once: 8,
+            request_bytes_max: REQUEST_BYTES_MAX,
+            trust: Duration::from_secs(60),
+            claim: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Why a store could not be set up. Nothing was sent yet.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// The folder is not one.
+    #[error(
+        "{found:?} is not a Dropbox folder: expected nothing, or a path such as /Huracan that starts \
+             with a slash, does not end with one and has no empty part"
+    )]
+    Root {
+        /// What was given.
+        found: String,
+    },
+    /// A figure that makes no sense.
+    #[error("{name} is {found}, expected {expected}")]
+    Figure {
+        /// Which figure.
+        name: &'static str,
+        /// What was given.
+        found: String,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// The program that uses this has not chosen its TLS provider.
+    #[error("no TLS provider is installed; expected rustls's ring provider to be installed at start")]
+    NoTlsProvider,
+    /// The HTTP client cannot be made.
+    #[error("the HTTP client cannot be made: {0}")]
+    Client(#[source] reqwest::Error),
+    /// The threads for the network cannot be started.
+    #[error("the network threads cannot be started: {0}")]
+    Threads(#[source] std::io::Error),
+}
+
+/// Runs what waits for the network on a few threads of its own.
+struct Network {
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Network {
+    fn run<T: Send>(&self, work: impl Future<Output = T> + Send) -> T {
+        let Some(runtime) = &self.runtime else { unreachable!("the threads live as long as their owner") };
+        if tokio::runtime::Handle::try_current().is_err() {
+            return runtime.block_on(work);
+        }
+        // A thread that drives one runtime may not wait for another.
+        std::thread::scope(|scope| match scope.spawn(|| runtime.block_on(work)).join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A run's claim on the store, as this process knows it.
+#[derive(Clone)]
+struct Claim {
+    /// Without a renewal it is over then.
+    until: Instant,
+    /// Who has it now, if somebody took it from us.
+    lost_to: Option<String>,
+}
+
+/// The account and what is known of it; shared by all threads.
+struct Account {
+    transport: Transport,
+    root: String,
+    index: Index,
+    trust: Duration,
+    uploads_at_once: usize,
+    request_bytes_max: usize,
+    claim: Mutex<Option<Claim>>,
+}
+
+/// An object as downloaded.
+struct Download {
+    metadata: FileMetadata,
+    content: Vec<u8>,
+    /// The server's clock when it answered.
+    date: Option<UtcMs>,
+}
+
+/// A folder of a Dropbox account.
+pub struct DropboxStore {
+    account: Arc<Account>,
+    network: Arc<Network>,
+    claim: Duration,
+}
+
+impl DropboxStore {
+    /// Sets the store up. The network is first used by the first verb.
+    ///
+    /// # Errors
+    /// When a setting makes no sense, or client or threads cannot be made.
+    pub fn new(config: DropboxConfig) -> std::result::Result<DropboxStore, SetupError> {
+        let root = config.root;
+        let parts = root.strip_prefix('/').map(|rest| rest.split('/').all(|part| !part.trim().is_empty()));
+        if !root.is_empty() && parts != Some(true) {
+            return Err(SetupError::Root { found: root });
+        }
+        let figure = |name, found: String, expected| Err(SetupError::Figure { name, found, expected });
+        let bytes = config.request_bytes_max;
+        if bytes == 0 || bytes > REQUEST_BYTES_MAX || !bytes.is_multiple_of(BLOCK_BYTES) {
+            let expected = "a multiple of 4194304 up to 150994944";
+            return figure("request_bytes_max", bytes.to_string(), expected);
+        }
+        if config.uploads_at_once == 0 {
+            return figure("uploads_at_once", "0".into(), "at least 1");
+        }
+        if config.patience.attempts == 0 {
+            return figure("attempts", "0".into(), "at least 1");
+        }
+        if config.claim < lease::CLAIM_MIN {
+            return figure("claim", format!("{:?}", config.claim), "at least 5 s");
+        }
+        // The client panics instead of returning this.
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            return Err(SetupError::NoTlsProvider);
+        }
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("huracan/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(10))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(SetupError::Client)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("dropbox")
+            .enable_all()
+            .build()
+            .map_err(SetupError::Threads)?;
+        let account = Account {
+            transport: Transport::new(client, config.endpoints, config.credentials, config.patience),
+            root,
+            index: Index::default(),
+            trust: config.trust,
+            uploads_at_once: config.uploads_at_once,
+            request_bytes_max: bytes,
+            claim: Mutex::new(None),
+        };
+        Ok(DropboxStore {
+            account: Arc::new(account),
+            network: Arc::new(Network { runtime: Some(runtime) }),
+            claim: config.claim,
+        })
+    }
+
+    /// What was asked of the network so far.
+    pub fn counters(&self) -> Counters {
+        self.account.transport.counters()
+    }
+
+    /// Puts many objects, each as [`Store::put`] would, with one request a file and one more for
+    /// every thousand. The results are in the order of the entries; one that fails fails alone.
+    ///
+    /// # Errors
+    /// Each entry's own, as of [`Store::put`].
+    pub fn put_many(&self, entries: &[(StorePath, Vec<u8>, PutMode)]) -> Vec<Result<Revision>> {
+        self.network.run(self.account.put_many(entries))
+    }
+
+    /// Every object with its content hash, `rev` and size, so that what is the same need not be read.
+    ///
+    /// # Errors
+    /// When Dropbox cannot tell.
+    pub fn list_hashes(&self) -> Result<BTreeMap<StorePath, Listed>> {
+        self.network.run(self.account.list(None))
+    }
+
+    /// What changed since the listing that `cursor` was handed out by; everything, without one.
+    ///
+    /// # Errors
+    /// When Dropbox cannot tell.
+    pub fn changes(&self, cursor: Option<&str>) -> Result<Changes> {
+        self.network.run(self.account.changes(cursor))
+    }
+}
+
+impl fmt::Debug for DropboxStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DropboxStore").field("root", &self.account.root).finish_non_exhaustive()
+    }
+}
+
+impl Store for DropboxStore {
+    fn get(&self, path: &StorePath) -> Result<Option<Object>> {
+        let found = self.network.run(self.account.get(path))?;
+        Ok(found.map(|found| Object { bytes: found.content, revision: Revision::new(found.metadata.rev) }))
+    }
+
+    fn put(&self, path: &StorePath, bytes: &[u8], mode: PutMode) -> Result<Revision> {
+        self.network.run(self.account.put(path, Bytes::copy_from_slice(bytes), mode))
+    }
+
+    fn list(&self, folder: Option<&StorePath>) -> Result<Vec<Entry>> {
+        let listed = self.network.run(self.account.list(folder))?;
+        Ok(listed.into_iter().map(|(path, found)| Entry { path, size_bytes: found.size_bytes }).collect())
+    }
+
+    fn delete(&self, path: &StorePath) -> Result<()> {
+        self.network.run(self.account.delete(path))
+    }
+
+    fn lock_run(&self, owner: &RunOwner) -> Result<RunLock> {
+        lease::claim(&self.account, &self.network, self.claim, owner)
+    }
+}
+
+impl Account {
+    /// The path as Dropbox has it.
+    fn full(&self, path: &StorePath) -> String {
+        format!("{}/{path}", self.root)
+    }
+
+    /// How many parts of a full path are the root's.
+    fn root_depth(&self) -> usize {
+        self.root.matches('/').count()
+    }
+
+    async fn get(&self, path: &StorePath) -> Result<Option<Download>> {
+        let failed = |failure| store_error(path, "read it", failure);
+        let route = "files/download";
+        let asked = Instant::now();
+        let argument = json!({ "path": self.full(path) });
+        let reply = self.transport.call(route, &argument, Style::Download).await.map_err(failed)?;
+        match reply.outcome {
+            Ok(result) => {
+                let metadata: FileMetadata = transport::parse(route, result).map_err(failed)?;
+                if let Some(found) = self.other_case(path, &metadata).await.map_err(failed)? {
+                    return Err(StoreError::Corrupt {
+                        path: path.to_string(),
+                        reason: differs_in_case(&found),
+                    });
+                }
+                if let Some(known) = known(path, &metadata) {
+                    self.index.saw(known, asked);
+                }
+                Ok(Some(Download { metadata, content: reply.content, date: reply.date }))
+            }
+            Err(tags) if tags == "path/not_found" || tags == "path/not_file" => Ok(None),
+            Err(tags) => Err(failed(Failure::refused(route, &tags))),
+        }
+    }
+
+    /// What is at a path, a folder perhaps.
+    async fn metadata(&self, full: &str) -> std::result::Result<Option<Metadata>, Failure> {
+        let route = "files/get_metadata";
+        let reply = self.transport.call(route, &json!({ "path": full }), Style::Rpc).await?;
+        match &reply.outcome {
+            Err(tags) if tags == "path/not_found" => Ok(None),
+            _ => reply.read(route).map(Some),
+        }
+    }
+
+    /// The path that is really there, when it differs in case from the one asked for.
+    ///
+    /// Of `path_display` Dropbox vouches for the last part only; a folder that seems to differ is asked
+    /// for its own name.
+    async fn other_case(
+        &self,
+        path: &StorePath,
+        found: &FileMetadata,
+    ) -> std::result::Result<Option<String>, Failure> {
+        let Some(display) = &found.path_display else { return Ok(None) };
+        let below_root: Vec<&str> =
+            display.trim_start_matches('/').split('/').skip(self.root_depth()).collect();
+        let wanted: Vec<&str> = path.segments().collect();
+        let mut folder = self.root.clone();
+        for (i, part) in wanted.iter().enumerate() {
+            folder = format!("{folder}/{part}");
+            if below_root.get(i) == Some(part) {
+                continue;
+            }
+            let last = i + 1 == wanted.len();
+            let named = match if last { None } else { self.metadata(&folder).await? } {
+                Some(Metadata::Folder(named)) => named.name == *part,
+                _ => false,
+            };
+            if !named {
+                return Ok(Some(below_root.join("/")));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn delete(&self, path: &StorePath) -> Result<()> {
+        let failed = |failure| store_error(path, "delete it", failure);
+        self.permitted()?;
+        let writing = self.index.begin(path);
+        let done = async {
+            // Dropbox would delete a folder with all that is in it, and the object of another case.
+            if writing.before.is_none() {
+                match self.metadata(&self.full(path)).await? {
+                    Some(Metadata::File(found)) if self.other_case(path, &found).await?.is_none() => {}
+                    _ => return Ok(()),
+                }
+            }
+            let route = "files/delete_v2";
+            let reply = self.transport.call(route, &json!({ "path": self.full(path) }), Style::Rpc).await?;
+            match reply.outcome {
+                Ok(_) => Ok(()),
+                Err(tags) if tags == "path_lookup/not_found" => Ok(()),
+                Err(tags) => Err(Failure::refused(route, &tags)),
+            }
+        };
+        let done = done.await.map_err(failed);
+        self.index.end(path, &writing, None);
+        done
+    }
+}
+
+/// What metadata tell for the index.
+fn known(path: &StorePath, found: &FileMetadata) -> Option<Known> {
+    let content_hash = found.content_hash.clone()?;
+    Some(Known { path: path.clone(), rev: found.rev.clone(), content_hash })
+}
+
+fn differs_in_case(found: &str) -> String {
+    format!("Dropbox does not tell upper from lower case and has {found} there; rename one of the two")
+}
