@@ -2,5 +2,5 @@
 //! carries a finished run there when the network allows.
 
 pub mod dropbox;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;

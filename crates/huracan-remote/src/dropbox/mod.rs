@@ -17,6 +17,8 @@ mod index;
 mod lease;
 mod list;
 mod put;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod wire;
 

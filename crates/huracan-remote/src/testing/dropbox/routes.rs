@@ -32,7 +32,13 @@ const ARGUMENTS: [(&str, &[&str]); 12] = [
     ("files/download", &["path", "rev"]),
     (
         "files/get_metadata",
-        &["path", "include_media_info", "include_deleted", "include_has_explicit_shared_members"],
+        &[
+            "path",
+            "include_media_info",
+            "include_deleted",
+            "include_has_explicit_shared_members",
+            "include_property_groups",
+        ],
     ),
     ("files/delete_v2", &["path", "parent_rev"]),
     (
@@ -46,6 +52,9 @@ const ARGUMENTS: [(&str, &[&str]); 12] = [
             "include_mounted_folders",
             "limit",
             "include_non_downloadable_files",
+            "include_property_groups",
+            "include_restorable_info",
+            "shared_link",
         ],
     ),
     ("files/list_folder/continue", &["cursor"]),
@@ -141,7 +150,8 @@ fn with_fault(state: &mut State, request: &Incoming, route: &str, fault: Option<
         }
         Some(Fault::DamageDownload) => {
             let mut outgoing = carried_out(state, request, route);
-            if let Some(byte) = outgoing.body.first_mut() {
+            let content = outgoing.body.first_mut();
+            if let Some(byte) = content.filter(|_| route == "files/download" && outgoing.status == 200) {
                 *byte ^= 1;
             }
             outgoing

@@ -6,11 +6,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use huracan_core::words::UtcMs;
-use huracan_remote::dropbox::{
-    Change, Credentials, DropboxConfig, DropboxStore, Patience, SetupError, content_hash,
-};
-use huracan_remote::testing::dropbox::{DropboxStandIn, Fault};
 use huracan_store::{PutMode, Revision, RunOwner, Store, StoreError, StorePath};
+
+use super::{Change, Credentials, DropboxConfig, DropboxStore, Patience, SetupError, content_hash};
+use crate::testing::dropbox::{DropboxStandIn, Fault};
 
 const MIB: usize = 1 << 20;
 const UPLOAD: &str = "files/upload";
