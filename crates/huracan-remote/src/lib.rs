@@ -2,5 +2,11 @@
 //! carries a finished run there when the network allows.
 
 pub mod dropbox;
+pub mod lease;
+mod retry;
+mod runtime;
+pub mod s3;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+
+pub use retry::RetryPolicy;

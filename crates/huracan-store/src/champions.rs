@@ -434,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_rollback_that_dies_anywhere_is_finished_by_asking_again() {
-        use crate::crash::{Crash, Faulty};
+        use crate::faults::{Crash, Faulty};
         let (whole, wish, seen) = with_two();
         let undisturbed = Faulty::never(whole.clone());
         roll_back(&undisturbed, &wish, &seen).unwrap();

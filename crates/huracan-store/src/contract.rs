@@ -1,15 +1,14 @@
 //! The contract of [`Store`], one suite run over every implementation and every wrapper.
+//!
+//! [`holds_for`] panics with a sentence where a promise is broken, so it belongs into tests.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use huracan_core::words::UtcMs;
 
-use crate::error::Result;
-use crate::local::LocalStore;
-use crate::memory::MemoryStore;
 use crate::path::StorePath;
-use crate::run_lock::{RunLock, RunOwner};
-use crate::store::{Entry, Object, PutMode, Revision, Store};
+use crate::run_lock::RunOwner;
+use crate::store::{PutMode, Store};
 
 fn path(text: &str) -> StorePath {
     StorePath::new(text).unwrap()
@@ -19,8 +18,11 @@ fn owner(pid: u32) -> RunOwner {
     RunOwner { purpose: "train".into(), pid, host: "box".into(), since: UtcMs(1_754_006_400_000) }
 }
 
-/// Everything a store promises.
-fn holds_for(store: &dyn Store) {
+/// Everything a store promises; `store` must be empty and nobody else's.
+///
+/// # Panics
+/// Where a promise is broken.
+pub fn holds_for(store: &dyn Store) {
     what_is_put_is_got(store);
     create_refuses_what_is_there(store);
     a_stale_swap_loses(store);
@@ -29,6 +31,9 @@ fn holds_for(store: &dyn Store) {
     of_many_swappers_one_wins_each_round(store);
     of_many_creators_one_wins(store);
     an_overwrite_is_never_seen_half(store);
+    a_large_object_comes_back_whole(store);
+    many_are_put_at_once_each_on_its_own_condition(store);
+    every_put_is_listed_at_once_however_many(store);
     the_run_lock_is_exclusive_and_named(store);
 }
 
@@ -156,60 +161,134 @@ fn the_run_lock_is_exclusive_and_named(store: &dyn Store) {
     let error = store.lock_run(&owner(8)).unwrap_err();
     assert_eq!(error.code(), "store_locked");
     assert!(error.to_string().contains("train, pid 7 on box since 2025-08-01T00:00:00Z"), "{error}");
+    assert!(held.still_held());
     drop(held);
     drop(store.lock_run(&owner(9)).unwrap());
 }
 
-/// A wrapper that adds nothing, to hold the trait to being wrappable.
-struct Wrapped<S>(S);
+/// Bytes that differ from their neighbours, so that a part in the wrong place would show.
+fn pattern(length: usize, seed: u8) -> Vec<u8> {
+    (0..length).map(|n| (n % 251) as u8 ^ seed).collect()
+}
 
-impl<S: Store> Store for Wrapped<S> {
-    fn get(&self, path: &StorePath) -> Result<Option<Object>> {
-        self.0.get(path)
-    }
-    fn put(&self, path: &StorePath, bytes: &[u8], mode: PutMode) -> Result<Revision> {
-        self.0.put(path, bytes, mode)
-    }
-    fn list(&self, folder: Option<&StorePath>) -> Result<Vec<Entry>> {
-        self.0.list(folder)
-    }
-    fn delete(&self, path: &StorePath) -> Result<()> {
-        self.0.delete(path)
-    }
-    fn lock_run(&self, owner: &RunOwner) -> Result<RunLock> {
-        self.0.lock_run(owner)
+fn a_large_object_comes_back_whole(store: &dyn Store) {
+    let target = path("large/model.bin");
+    for (length, seed) in [(6 << 20, 1), ((6 << 20) + 13, 2), (1, 3)] {
+        let bytes = pattern(length, seed);
+        store.put(&target, &bytes, PutMode::Overwrite).unwrap();
+        assert!(store.get(&target).unwrap().unwrap().bytes == bytes, "{length} bytes came back otherwise");
     }
 }
 
-#[test]
-fn the_memory_store_keeps_the_contract() {
-    holds_for(&MemoryStore::default());
+fn many_are_put_at_once_each_on_its_own_condition(store: &dyn Store) {
+    let there = store.put(&path("many/there"), b"1", PutMode::Create).unwrap();
+    let swapped = store.put(&path("many/swapped"), b"1", PutMode::Create).unwrap();
+    let items = [
+        (path("many/new"), b"new".to_vec(), PutMode::Create),
+        (path("many/there"), b"2".to_vec(), PutMode::Create),
+        (path("many/over"), b"over".to_vec(), PutMode::Overwrite),
+        (path("many/swapped"), b"2".to_vec(), PutMode::IfRevision(swapped)),
+        (path("many/stale"), b"2".to_vec(), PutMode::IfRevision(there)),
+    ];
+    let answers = store.put_many(&items);
+    let codes: Vec<_> = answers.iter().map(|a| a.as_ref().map_or_else(|e| e.code(), |_| "done")).collect();
+    assert_eq!(codes, ["done", "store_already_exists", "done", "done", "store_stale"]);
+    for ((path, bytes, _), answer) in items.iter().zip(&answers) {
+        let Ok(revision) = answer else { continue };
+        let found = store.get(path).unwrap().unwrap();
+        assert_eq!((&found.bytes, &found.revision), (bytes, revision));
+    }
+    assert_eq!(store.get(&path("many/there")).unwrap().unwrap().bytes, b"1");
+    assert_eq!(store.get(&path("many/stale")).unwrap(), None);
+    assert!(store.put_many(&[]).is_empty());
 }
 
-#[test]
-fn the_local_store_keeps_the_contract() {
-    let folder = tempfile::tempdir().unwrap();
-    holds_for(&LocalStore::create(folder.path().join("new/store")).unwrap());
+/// More than a page of a thousand, which is what one request to an object store lists.
+fn every_put_is_listed_at_once_however_many(store: &dyn Store) {
+    let name = |n: usize| path(&format!("pages/{}/{n:04}", n % 3));
+    let items: Vec<_> = (0..1007).map(|n| (name(n), vec![7; n % 5], PutMode::Create)).collect();
+    for (answer, (path, ..)) in store.put_many(&items).into_iter().zip(&items) {
+        assert!(answer.is_ok(), "{path}: {answer:?}");
+    }
+    let listed = store.list(Some(&path("pages"))).unwrap();
+    let mut expected: Vec<_> = items.iter().map(|(path, bytes, _)| (path, bytes.len() as u64)).collect();
+    expected.sort();
+    assert!(listed.iter().map(|e| (&e.path, e.size_bytes)).eq(expected), "{} listed", listed.len());
+    store.delete(&name(500)).unwrap();
+    let revision = store.put(&path("pages/new"), b"new", PutMode::Create).unwrap();
+    let listed = store.list(Some(&path("pages"))).unwrap();
+    assert_eq!(listed.len(), 1007, "one gone, one new");
+    assert!(listed.iter().all(|entry| entry.path != name(500)));
+    let new = listed.iter().find(|entry| entry.path == path("pages/new")).unwrap();
+    assert!(new.revision.as_ref().is_none_or(|found| *found == revision), "{new:?}, put as {revision}");
 }
 
-#[test]
-fn a_wrapped_store_keeps_the_contract() {
-    holds_for(&Wrapped(MemoryStore::default()));
-    let store = crate::crash::Faulty::never(MemoryStore::default());
-    holds_for(&store);
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Result;
+    use crate::faults::{Faulty, Flaky, Slow};
+    use crate::local::LocalStore;
+    use crate::memory::MemoryStore;
+    use crate::run_lock::RunLock;
+    use crate::store::{Entry, Object, Revision};
 
-#[test]
-fn two_openings_of_one_folder_are_one_store() {
-    let folder = tempfile::tempdir().unwrap();
-    let one = LocalStore::create(folder.path()).unwrap();
-    let two = LocalStore::open(folder.path()).unwrap();
-    let revision = one.put(&path("x"), b"1", PutMode::Create).unwrap();
-    assert_eq!(two.put(&path("x"), b"2", PutMode::Create).unwrap_err().code(), "store_already_exists");
-    two.put(&path("x"), b"2", PutMode::IfRevision(revision.clone())).unwrap();
-    assert_eq!(one.put(&path("x"), b"3", PutMode::IfRevision(revision)).unwrap_err().code(), "store_stale");
-    let held = one.lock_run(&owner(7)).unwrap();
-    assert_eq!(two.lock_run(&owner(8)).unwrap_err().code(), "store_locked");
-    drop(held);
-    assert!(two.lock_run(&owner(8)).is_ok());
+    /// A wrapper that adds nothing, to hold the trait to being wrappable.
+    struct Wrapped<S>(S);
+
+    impl<S: Store> Store for Wrapped<S> {
+        fn get(&self, path: &StorePath) -> Result<Option<Object>> {
+            self.0.get(path)
+        }
+        fn put(&self, path: &StorePath, bytes: &[u8], mode: PutMode) -> Result<Revision> {
+            self.0.put(path, bytes, mode)
+        }
+        fn list(&self, folder: Option<&StorePath>) -> Result<Vec<Entry>> {
+            self.0.list(folder)
+        }
+        fn delete(&self, path: &StorePath) -> Result<()> {
+            self.0.delete(path)
+        }
+        fn lock_run(&self, owner: &RunOwner) -> Result<RunLock> {
+            self.0.lock_run(owner)
+        }
+    }
+
+    #[test]
+    fn the_memory_store_keeps_the_contract() {
+        holds_for(&MemoryStore::default());
+    }
+
+    #[test]
+    fn the_local_store_keeps_the_contract() {
+        let folder = tempfile::tempdir().unwrap();
+        holds_for(&LocalStore::create(folder.path().join("new/store")).unwrap());
+    }
+
+    #[test]
+    fn a_wrapped_store_keeps_the_contract() {
+        holds_for(&Wrapped(MemoryStore::default()));
+        let store = Faulty::never(MemoryStore::default());
+        holds_for(&store);
+        holds_for(&Flaky::new(MemoryStore::default(), 1, 0, []));
+        holds_for(&Slow::new(MemoryStore::default(), std::time::Duration::ZERO));
+    }
+
+    #[test]
+    fn two_openings_of_one_folder_are_one_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = LocalStore::create(folder.path()).unwrap();
+        let two = LocalStore::open(folder.path()).unwrap();
+        let revision = one.put(&path("x"), b"1", PutMode::Create).unwrap();
+        assert_eq!(two.put(&path("x"), b"2", PutMode::Create).unwrap_err().code(), "store_already_exists");
+        two.put(&path("x"), b"2", PutMode::IfRevision(revision.clone())).unwrap();
+        assert_eq!(
+            one.put(&path("x"), b"3", PutMode::IfRevision(revision)).unwrap_err().code(),
+            "store_stale"
+        );
+        let held = one.lock_run(&owner(7)).unwrap();
+        assert_eq!(two.lock_run(&owner(8)).unwrap_err().code(), "store_locked");
+        drop(held);
+        assert!(two.lock_run(&owner(8)).is_ok());
+    }
 }

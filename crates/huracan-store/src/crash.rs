@@ -1,81 +1,14 @@
 //! Crashes: whatever operation a run dies at, the next run ends where an undisturbed one would have,
 //! and at no moment does a pointer name a folder that does not verify.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use crate::error::{Result, StoreError};
+use crate::error::Result;
+use crate::faults::{Crash, Faulty};
 use crate::local::LocalStore;
 use crate::memory::MemoryStore;
 use crate::path::StorePath;
 use crate::run_lock::{RunLock, RunOwner};
 use crate::store::{Entry, Object, PutMode, Revision, Store};
 use crate::{champions, encoder, models, promotions, roster, samples};
-
-/// Where in the fatal operation the crash comes.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Crash {
-    /// Before it does anything.
-    Before,
-    /// After it took effect, before the caller heard of it.
-    After,
-}
-
-/// A store that dies at one operation and stays dead.
-pub struct Faulty<S> {
-    inner: S,
-    done: AtomicUsize,
-    fatal: usize,
-    crash: Crash,
-}
-
-impl<S: Store> Faulty<S> {
-    /// A wrapper that passes everything on.
-    pub fn never(inner: S) -> Faulty<S> {
-        Faulty { inner, done: AtomicUsize::new(0), fatal: usize::MAX, crash: Crash::Before }
-    }
-
-    /// A wrapper that dies at its `fatal`-th operation.
-    pub fn dying(inner: S, fatal: usize, crash: Crash) -> Faulty<S> {
-        Faulty { inner, done: AtomicUsize::new(0), fatal, crash }
-    }
-
-    /// Operations so far.
-    pub fn operations(&self) -> usize {
-        self.done.load(Ordering::Relaxed)
-    }
-
-    fn step<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
-        let number = self.done.fetch_add(1, Ordering::Relaxed);
-        let dead = || StoreError::Io {
-            path: "the store".into(),
-            action: "go on",
-            source: std::io::Error::other("the process died"),
-        };
-        match number.cmp(&self.fatal) {
-            std::cmp::Ordering::Less => act(),
-            std::cmp::Ordering::Equal if self.crash == Crash::After => act().and(Err(dead())),
-            _ => Err(dead()),
-        }
-    }
-}
-
-impl<S: Store> Store for Faulty<S> {
-    fn get(&self, path: &StorePath) -> Result<Option<Object>> {
-        self.step(|| self.inner.get(path))
-    }
-    fn put(&self, path: &StorePath, bytes: &[u8], mode: PutMode) -> Result<Revision> {
-        self.step(|| self.inner.put(path, bytes, mode))
-    }
-    fn list(&self, folder: Option<&StorePath>) -> Result<Vec<Entry>> {
-        self.step(|| self.inner.list(folder))
-    }
-    fn delete(&self, path: &StorePath) -> Result<()> {
-        self.step(|| self.inner.delete(path))
-    }
-    fn lock_run(&self, owner: &RunOwner) -> Result<RunLock> {
-        self.step(|| self.inner.lock_run(owner))
-    }
-}
 
 fn contents(store: &dyn Store) -> Vec<(StorePath, Vec<u8>)> {
     let read = |entry: Entry| {
@@ -109,7 +42,7 @@ fn a_run_that_dies_anywhere_is_completed_by_the_next() {
     samples::publish_all(&undisturbed).unwrap();
     let operations = undisturbed.operations();
     assert!(operations > 60, "{operations}");
-    let expected = contents(&undisturbed.inner);
+    let expected = contents(undisturbed.inner());
 
     for crash in [Crash::Before, Crash::After] {
         for fatal in 0..operations {

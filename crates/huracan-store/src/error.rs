@@ -98,6 +98,27 @@ pub enum StoreError {
         /// Which rule it breaks.
         reason: &'static str,
     },
+    /// A remote store did not answer, or answered that it is busy or broken, as often as it was asked.
+    /// Nothing is known to be wrong with what was asked: it may succeed later.
+    #[error(
+        "{path}: the store did not do it in {attempts} attempts, last: {reason}; check the network and try again, finished work is kept"
+    )]
+    Unavailable {
+        /// What was asked for.
+        path: String,
+        /// How often it was tried.
+        attempts: u32,
+        /// What was found at the last attempt.
+        reason: String,
+    },
+    /// A remote store does not accept the credentials.
+    #[error("{path}: the store refuses our credentials: {reason}; check them and their permissions")]
+    Denied {
+        /// What was asked for.
+        path: String,
+        /// The store's own words.
+        reason: String,
+    },
     /// Any other refusal of the operating system.
     #[error("{path}: cannot {action}: {source}")]
     Io {
@@ -124,8 +145,15 @@ impl StoreError {
             StoreError::Refused { .. } => "store_refused",
             StoreError::Locked { .. } => "store_locked",
             StoreError::InvalidPath { .. } => "store_invalid_path",
+            StoreError::Unavailable { .. } => "store_unavailable",
+            StoreError::Denied { .. } => "store_denied",
             StoreError::Io { .. } => "store_io",
         }
+    }
+
+    /// Whether the same call may succeed later with nothing changed here.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, StoreError::Unavailable { .. })
     }
 
     /// Sorts an operating system error of a write into the variant a caller acts on.
@@ -165,6 +193,16 @@ mod tests {
         check(io::ErrorKind::StorageFull, "store_no_space");
         check(io::ErrorKind::QuotaExceeded, "store_no_space");
         check(io::ErrorKind::BrokenPipe, "store_io");
+    }
+
+    #[test]
+    fn only_an_unavailable_store_is_worth_asking_again_later() {
+        let away =
+            StoreError::Unavailable { path: "roster.json".into(), attempts: 6, reason: "status 503".into() };
+        assert!(away.is_transient() && away.to_string().contains("6 attempts, last: status 503"));
+        let denied = StoreError::Denied { path: "roster.json".into(), reason: "ExpiredToken".into() };
+        assert!(!denied.is_transient());
+        assert_eq!([away.code(), denied.code()], ["store_unavailable", "store_denied"]);
     }
 
     #[test]

@@ -32,10 +32,12 @@ pub mod trials;
 mod typed;
 pub mod verify;
 
-#[cfg(test)]
-mod contract;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 #[cfg(test)]
 mod crash;
+#[cfg(any(test, feature = "contract"))]
+pub mod faults;
 #[cfg(test)]
 mod samples;
 
@@ -45,5 +47,5 @@ pub use local::LocalStore;
 pub use memory::MemoryStore;
 pub use path::StorePath;
 pub use read_only::ReadOnly;
-pub use run_lock::{RunLock, RunOwner};
-pub use store::{Entry, Object, PutMode, Revision, Store};
+pub use run_lock::{Claim, RunLock, RunOwner};
+pub use store::{Entry, Object, PutMode, Revision, Store, Usage};

@@ -259,7 +259,7 @@ impl Store for LocalStore {
             let text = relative.map(|text| text.replace(std::path::MAIN_SEPARATOR, "/"));
             // Files that are not the store's (`.DS_Store`, notes with blanks) are nobody's objects.
             if let Some(Ok(path)) = text.map(StorePath::new) {
-                entries.push(Entry { path, size_bytes });
+                entries.push(Entry { path, size_bytes, revision: None });
             }
             Ok(())
         })

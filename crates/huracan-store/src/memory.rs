@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Result, StoreError};
 use crate::path::StorePath;
-use crate::run_lock::{RunLock, RunOwner};
+use crate::run_lock::{Claim, RunLock, RunOwner};
 use crate::store::{Entry, Object, PutMode, Revision, Store};
 
 /// Objects in a map. Clones share it, as two processes share a folder.
@@ -17,6 +17,12 @@ pub struct MemoryStore {
 
 /// Frees the run lock when dropped.
 struct Held(Arc<Mutex<Option<String>>>);
+
+impl Claim for Held {
+    fn still_held(&self) -> bool {
+        true
+    }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -65,6 +71,7 @@ impl Store for MemoryStore {
         let entry = |(path, bytes): (&StorePath, &Vec<u8>)| Entry {
             path: path.clone(),
             size_bytes: bytes.len() as u64,
+            revision: None,
         };
         Ok(below.map(entry).collect())
     }

@@ -3,7 +3,7 @@
 use crate::error::{Result, StoreError};
 use crate::path::StorePath;
 use crate::run_lock::{RunLock, RunOwner};
-use crate::store::{Entry, Object, PutMode, Revision, Store};
+use crate::store::{Entry, Object, PutMode, Revision, Store, Usage};
 
 /// Passes reads through and refuses writes.
 #[derive(Debug)]
@@ -32,6 +32,10 @@ impl<S: Store> Store for ReadOnly<S> {
 
     fn lock_run(&self, _owner: &RunOwner) -> Result<RunLock> {
         Err(refuse("the run lock"))
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.0.usage()
     }
 }
 

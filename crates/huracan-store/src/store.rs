@@ -10,7 +10,7 @@ use crate::run_lock::{RunLock, RunOwner};
 /// Names one state of one object; equal revisions mean equal bytes.
 ///
 /// The local and memory stores use the content's SHA-256; object stores use their ETag or `rev`.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Revision(String);
 
 impl Revision {
@@ -52,6 +52,34 @@ pub struct Entry {
     pub path: StorePath,
     /// Its length in bytes.
     pub size_bytes: u64,
+    /// Its state, where the listing tells it at no extra cost: object stores do, a folder would have
+    /// to be read through.
+    pub revision: Option<Revision>,
+}
+
+/// What a store has cost since it was opened, in the units that remote stores are paid by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// Requests sent, repeated ones included.
+    pub requests: u64,
+    /// Requests that were repeats of one that failed.
+    pub retries: u64,
+    /// Bytes of objects sent, repeats included.
+    pub bytes_up: u64,
+    /// Bytes of objects and listings received.
+    pub bytes_down: u64,
+}
+
+impl Usage {
+    /// What was added since `before` was read from the same store.
+    pub fn since(&self, before: &Usage) -> Usage {
+        Usage {
+            requests: self.requests.saturating_sub(before.requests),
+            retries: self.retries.saturating_sub(before.retries),
+            bytes_up: self.bytes_up.saturating_sub(before.bytes_up),
+            bytes_down: self.bytes_down.saturating_sub(before.bytes_down),
+        }
+    }
 }
 
 /// On what condition a put may happen.
@@ -77,9 +105,18 @@ pub trait Store: Send + Sync {
     /// Writes an object whole and durably; returns the state written.
     ///
     /// # Errors
-    /// `AlreadyExists`, `Stale`, `ReadOnly`, `NoSpace`, `Io`. After an error the object is either as
+    /// `AlreadyExists`, `Stale`, `ReadOnly`, `NoSpace`, `Unavailable`, `Denied`, `Io`. After an error the object is either as
     /// it was or as it was to become, never in between.
     fn put(&self, path: &StorePath, bytes: &[u8], mode: PutMode) -> Result<Revision>;
+
+    /// Writes several objects, each on its own condition; the answers are in the order of `items`.
+    ///
+    /// Nothing is promised about the order in which they are written, and one that fails stops none
+    /// of the others: whoever needs an order calls once for each step of it. Remote stores write in
+    /// parallel or in batches.
+    fn put_many(&self, items: &[(StorePath, Vec<u8>, PutMode)]) -> Vec<Result<Revision>> {
+        items.iter().map(|(path, bytes, mode)| self.put(path, bytes, mode.clone())).collect()
+    }
 
     /// Every object below `folder` at any depth (`None`: the whole store), sorted by path.
     ///
@@ -90,12 +127,19 @@ pub trait Store: Send + Sync {
     /// Removes an object; removing what is not there succeeds.
     ///
     /// # Errors
-    /// `ReadOnly`, `Io`.
+    /// `ReadOnly`, `Unavailable`, `Denied`, `Io`.
     fn delete(&self, path: &StorePath) -> Result<()>;
 
-    /// Claims the store for one run until the lock is dropped or its process dies.
+    /// Claims the store for one run until the lock is dropped or its process dies. A remote store
+    /// cannot see a process die: there the claim is a lease, and [`RunLock::still_held`] says whether
+    /// it could be renewed.
     ///
     /// # Errors
     /// `Locked` with the holder's name when another run has it; never waits.
     fn lock_run(&self, owner: &RunOwner) -> Result<RunLock>;
+
+    /// What the store has cost so far; `None` where nothing is counted.
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
 }

@@ -9,18 +9,18 @@ use serde_json::Value;
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// No answer, after all attempts.
-    #[error("Dropbox cannot be reached ({route}: {reason}); check the network and run again")]
-    Unreachable { route: &'static str, reason: String },
+    #[error("{route}: {reason}")]
+    Unreachable { route: &'static str, reason: String, attempts: u32 },
     /// Answers, but only of trouble on their side.
-    #[error("Dropbox answered {route} with status {status} again and again; run again later")]
-    Server { route: &'static str, status: u16 },
+    #[error("{route}: status {status}")]
+    Server { route: &'static str, status: u16, attempts: u32 },
     /// Asked to go slower, and more than we wait for.
-    #[error("Dropbox asks for a pause ({route}: {reason}, next in {pause_s} s); run again later")]
-    Throttled { route: &'static str, reason: String, pause_s: u64 },
+    #[error("{route}: {reason}, and a pause of {pause_s} s asked for")]
+    Throttled { route: &'static str, reason: String, pause_s: u64, attempts: u32 },
     /// The token or its scopes do not allow this.
     #[error(
-        "Dropbox does not let us in ({route}: {said}); check the refresh token, the app key and the \
-         app's scopes (files.content.read, files.content.write, files.metadata.read)"
+        "{route}: {said}; the refresh token, the app key and the app's scopes decide \
+         (files.content.read, files.content.write, files.metadata.read)"
     )]
     Denied { route: &'static str, said: String },
     /// The account is full.
@@ -35,6 +35,17 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// The same after another attempt.
+    pub(super) fn after(mut self, tried: u32) -> Failure {
+        if let Failure::Unreachable { attempts, .. }
+        | Failure::Server { attempts, .. }
+        | Failure::Throttled { attempts, .. } = &mut self
+        {
+            *attempts = tried;
+        }
+        self
+    }
+
     /// The refusal of an endpoint, by its tags.
     pub(super) fn refused(route: &'static str, tags: &str) -> Failure {
         if tags.ends_with("insufficient_space") {
@@ -50,17 +61,21 @@ impl Failure {
 /// The one place where a failure becomes an error of the store.
 pub(super) fn store_error(path: impl ToString, action: &'static str, failure: Failure) -> StoreError {
     let path = path.to_string();
-    let kind = match failure {
+    match failure {
         Failure::Full { .. } => {
-            return StoreError::NoSpace { path, source: io::Error::new(io::ErrorKind::StorageFull, failure) };
+            StoreError::NoSpace { path, source: io::Error::new(io::ErrorKind::StorageFull, failure) }
         }
-        Failure::Unreachable { .. } => io::ErrorKind::NotConnected,
-        Failure::Server { .. } | Failure::Throttled { .. } => io::ErrorKind::TimedOut,
-        Failure::Denied { .. } => io::ErrorKind::PermissionDenied,
-        Failure::BadAnswer { .. } => io::ErrorKind::InvalidData,
-        Failure::Refused { .. } => io::ErrorKind::Other,
-    };
-    StoreError::Io { path, action, source: io::Error::new(kind, failure) }
+        Failure::Unreachable { attempts, .. }
+        | Failure::Server { attempts, .. }
+        | Failure::Throttled { attempts, .. } => {
+            StoreError::Unavailable { path, attempts, reason: failure.to_string() }
+        }
+        Failure::Denied { .. } => StoreError::Denied { path, reason: failure.to_string() },
+        Failure::BadAnswer { .. } => {
+            StoreError::Io { path, action, source: io::Error::new(io::ErrorKind::InvalidData, failure) }
+        }
+        Failure::Refused { .. } => StoreError::Io { path, action, source: io::Error::other(failure) },
+    }
 }
 
 /// The tags of an error, outermost first: `path/conflict/file`.

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use huracan_core::words::UtcMs;
-use huracan_store::{PutMode, Revision, RunLock, RunOwner, StoreError, StorePath};
+use huracan_store::{Claim, PutMode, Revision, RunLock, RunOwner, StoreError, StorePath};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::error::{Failure, store_error};
 use super::transport::{Style, random_u64};
-use super::{Account, Claim, Download, Network, Result};
+use super::{Account, Claimed, Download, Network, Result};
 
 /// Less than this could not be renewed in time over a slow line.
 pub(super) const CLAIM_MIN: Duration = Duration::from_secs(5);
@@ -49,8 +49,15 @@ impl Written {
 
 /// Renews a claim until it is dropped, then gives it back.
 struct Held {
+    account: Arc<Account>,
     stop: Option<mpsc::Sender<()>>,
     renewing: Option<JoinHandle<()>>,
+}
+
+impl Claim for Held {
+    fn still_held(&self) -> bool {
+        self.account.permitted().is_ok()
+    }
 }
 
 impl Drop for Held {
@@ -85,8 +92,9 @@ pub(super) fn claim(
         ttl_s: ttl.as_secs(),
     };
     let (rev, asked) = network.run(take(account, &path, &written))?;
-    note(account, Some(Claim { until: asked + ttl, lost_to: None }));
+    note(account, Some(Claimed { until: asked + ttl, lost_to: None }));
     let (stop, stopped) = mpsc::channel();
+    let held = account.clone();
     let (account, network) = (account.clone(), network.clone());
     let renewing = std::thread::Builder::new()
         .name("run-claim".into())
@@ -96,10 +104,10 @@ pub(super) fn claim(
             action: "start the thread that renews it",
             source,
         })?;
-    Ok(RunLock::new(Held { stop: Some(stop), renewing: Some(renewing) }))
+    Ok(RunLock::new(Held { account: held, stop: Some(stop), renewing: Some(renewing) }))
 }
 
-fn note(account: &Account, claim: Option<Claim>) {
+fn note(account: &Account, claim: Option<Claimed>) {
     *account.claim.lock().unwrap_or_else(PoisonError::into_inner) = claim;
 }
 
@@ -146,6 +154,10 @@ fn holding(found: &Download) -> Result<Option<String>> {
     Ok((now.0 <= until_ms.saturating_add(MARGIN_MS)).then_some(holder))
 }
 
+fn is_ours(found: &Download, ours: &Written) -> bool {
+    serde_json::from_slice::<Written>(&found.content).is_ok_and(|written| written.claim == ours.claim)
+}
+
 /// Renews every third of the time it holds, until told to stop; then gives it back.
 fn renew(
     account: &Account,
@@ -163,16 +175,25 @@ fn renew(
         match network.run(account.put_unguarded(path, written.bytes(), &mode)) {
             Ok(now) => {
                 rev = now;
-                note(account, Some(Claim { until: asked + ttl, lost_to: None }));
+                note(account, Some(Claimed { until: asked + ttl, lost_to: None }));
             }
             Err(error @ StoreError::Stale { .. }) => {
-                let holder = match network.run(account.get(path)) {
-                    Ok(Some(found)) => holding(&found).ok().flatten(),
-                    _ => None,
+                let found = match network.run(account.get(path)) {
+                    Ok(found) => found,
+                    Err(error) => {
+                        tracing::warn!(%error, "whose the store is now cannot be told; trying again");
+                        continue;
+                    }
                 };
+                // A renewal that was given up may have arrived after all; the next one starts from there.
+                if let Some(ours) = found.as_ref().filter(|found| is_ours(found, &written)) {
+                    rev = Revision::new(ours.metadata.rev.clone());
+                    continue;
+                }
+                let holder = found.and_then(|found| holding(&found).ok().flatten());
                 let holder = holder.unwrap_or_else(|| "another run, since this one's claim was over".into());
                 tracing::error!(%error, %holder, "the run's claim on the store is lost; it writes nothing more");
-                note(account, Some(Claim { until: asked, lost_to: Some(holder) }));
+                note(account, Some(Claimed { until: asked, lost_to: Some(holder) }));
                 // Until the run ends the account must go on refusing to write for it.
                 let _ = stopped.recv();
                 note(account, None);

@@ -7,7 +7,7 @@
 //! and here the second one is an error instead of an overwrite.
 //!
 //! Requests are counted, because a service that limits them is asked as little as possible: bytes
-//! that are known to be there are not sent ([`DropboxConfig::trust`]), and [`DropboxStore::put_many`]
+//! that are known to be there are not sent ([`DropboxConfig::trust`]), and [`Store::put_many`]
 //! sends each file once and commits a thousand of them with one more request.
 
 mod credentials;
@@ -29,7 +29,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use huracan_core::words::UtcMs;
-use huracan_store::{Entry, Object, PutMode, Revision, RunLock, RunOwner, Store, StoreError, StorePath};
+use huracan_store::{
+    Entry, Object, PutMode, Revision, RunLock, RunOwner, Store, StoreError, StorePath, Usage,
+};
 use serde_json::json;
 
 use error::{Failure, store_error};
@@ -40,7 +42,7 @@ use wire::{FileMetadata, Metadata};
 pub use credentials::{Credentials, CredentialsError};
 pub use hash::content_hash;
 pub use list::{Change, Changes, Listed};
-pub use transport::{Counters, Endpoints, Patience};
+pub use transport::{Endpoints, Patience};
 
 type Result<T> = huracan_store::Result<T>;
 
@@ -150,7 +152,7 @@ impl Drop for Network {
 
 /// A run's claim on the store, as this process knows it.
 #[derive(Clone)]
-struct Claim {
+struct Claimed {
     /// Without a renewal it is over then.
     until: Instant,
     /// Who has it now, if somebody took it from us.
@@ -165,7 +167,7 @@ struct Account {
     trust: Duration,
     uploads_at_once: usize,
     request_bytes_max: usize,
-    claim: Mutex<Option<Claim>>,
+    claim: Mutex<Option<Claimed>>,
 }
 
 /// An object as downloaded.
@@ -241,20 +243,6 @@ impl DropboxStore {
         })
     }
 
-    /// What was asked of the network so far.
-    pub fn counters(&self) -> Counters {
-        self.account.transport.counters()
-    }
-
-    /// Puts many objects, each as [`Store::put`] would, with one request a file and one more for
-    /// every thousand. The results are in the order of the entries; one that fails fails alone.
-    ///
-    /// # Errors
-    /// Each entry's own, as of [`Store::put`].
-    pub fn put_many(&self, entries: &[(StorePath, Vec<u8>, PutMode)]) -> Vec<Result<Revision>> {
-        self.network.run(self.account.put_many(entries))
-    }
-
     /// Every object with its content hash, `rev` and size, so that what is the same need not be read.
     ///
     /// # Errors
@@ -288,9 +276,19 @@ impl Store for DropboxStore {
         self.network.run(self.account.put(path, Bytes::copy_from_slice(bytes), mode))
     }
 
+    /// One request a file and one more for every thousand. One path twice is written in that order.
+    fn put_many(&self, items: &[(StorePath, Vec<u8>, PutMode)]) -> Vec<Result<Revision>> {
+        self.network.run(self.account.put_many(items))
+    }
+
     fn list(&self, folder: Option<&StorePath>) -> Result<Vec<Entry>> {
         let listed = self.network.run(self.account.list(folder))?;
-        Ok(listed.into_iter().map(|(path, found)| Entry { path, size_bytes: found.size_bytes }).collect())
+        let entry = |(path, found): (StorePath, Listed)| Entry {
+            path,
+            size_bytes: found.size_bytes,
+            revision: Some(Revision::new(found.rev)),
+        };
+        Ok(listed.into_iter().map(entry).collect())
     }
 
     fn delete(&self, path: &StorePath) -> Result<()> {
@@ -299,6 +297,10 @@ impl Store for DropboxStore {
 
     fn lock_run(&self, owner: &RunOwner) -> Result<RunLock> {
         lease::claim(&self.account, &self.network, self.claim, owner)
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        Some(self.account.transport.usage())
     }
 }
 

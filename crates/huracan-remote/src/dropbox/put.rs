@@ -448,7 +448,7 @@ impl Account {
                 waits = self.transport.patience.waits();
             }
             let reason = "too_many_write_operations".to_owned();
-            let failure = Failure::Throttled { route: FINISH, reason, pause_s: 0 };
+            let failure = Failure::Throttled { route: FINISH, reason, pause_s: 0, attempts: 1 };
             if let Err(failure) = self.transport.wait(&mut waits, failure, None).await {
                 for job in pending {
                     let error = store_error(job.path, WRITE, failure.clone());
@@ -482,8 +482,11 @@ impl Account {
                 Err(_) => {}
             }
         }
-        let broke_off =
-            || Failure::Unreachable { route: "files/upload_session/start", reason: "broke off".into() };
+        let broke_off = || Failure::Unreachable {
+            route: "files/upload_session/start",
+            reason: "broke off".into(),
+            attempts: 1,
+        };
         let outcome = |i| sent.remove(&i).unwrap_or_else(|| Err(broke_off()));
         let outcomes: Vec<_> = (0..jobs.len()).map(outcome).collect();
         jobs.into_iter().zip(outcomes).collect()

@@ -76,6 +76,28 @@ fn all_written(results: &[huracan_store::Result<Revision>]) {
 }
 
 #[test]
+fn the_contract_of_stores_holds() {
+    let (_stand_in, store) = fresh();
+    huracan_store::contract::holds_for(&store);
+}
+
+/// No answers get lost here: of two who race to write the same bytes, one in doubt takes the other's
+/// for its own.
+#[test]
+fn the_contract_holds_when_much_is_refused() {
+    let (stand_in, store) = fresh();
+    stand_in.switch(|switches| {
+        switches.every = vec![
+            (5, Fault::TooManyRequests { retry_after_s: 0 }),
+            (7, Fault::TooManyWrites { retry_after_s: 0 }),
+            (17, Fault::EndToken),
+        ];
+        switches.crowded_entry_every = Some(5);
+    });
+    huracan_store::contract::holds_for(&store);
+}
+
+#[test]
 fn conditions_decide_who_writes() {
     let (stand_in, store) = fresh();
     let x = path("champions/BTCUSDT.json");
@@ -226,7 +248,7 @@ fn pauses_are_kept_and_patience_ends() {
     let begun = Instant::now();
     store.put(&path("x"), b"1", PutMode::Create).unwrap();
     assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
-    assert_eq!((stand_in.count(UPLOAD), store.counters().retries), (4, 3));
+    assert_eq!((stand_in.count(UPLOAD), store.usage().unwrap().retries), (4, 3));
     next(&stand_in, UPLOAD, Fault::TooManyRequests { retry_after_s: 3600 });
     let error = store.put(&path("y"), b"1", PutMode::Create).unwrap_err().to_string();
     assert!(error.contains("3600 s"), "{error}");
@@ -456,7 +478,7 @@ fn everything_fails_now_and_then_and_nothing_is_lost() {
     });
     assert!(stand_in.files().values().all(|bytes| bytes == b"second"));
     assert_eq!(stand_in.files().len(), 300);
-    println!("{:?}", store.counters());
+    println!("{:?}", store.usage().unwrap());
 }
 
 #[test]

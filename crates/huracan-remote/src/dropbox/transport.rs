@@ -2,11 +2,12 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
 use huracan_core::words::UtcMs;
+use huracan_store::Usage;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -71,29 +72,20 @@ impl Default for Patience {
 }
 
 impl Patience {
-    pub(super) fn waits(&self) -> impl Iterator<Item = Duration> + Send + use<> {
-        ExponentialBuilder::default()
+    pub(super) fn waits(&self) -> Waits {
+        let waits = ExponentialBuilder::default()
             .with_min_delay(self.wait_min)
             .with_max_delay(self.wait_max)
             .with_max_times(self.attempts.saturating_sub(1))
-            .with_jitter()
-            .build()
+            .with_jitter();
+        Waits { waits: waits.build(), attempts: 1 }
     }
 }
 
-/// What the store has asked of the network so far.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Counters {
-    /// Requests sent, repeated ones and those for tokens included.
-    pub requests: u64,
-    /// Of these, repetitions after a refusal or a broken connection.
-    pub retries: u64,
-    /// Bytes of objects sent, repeated ones included.
-    pub bytes_up: u64,
-    /// Bytes of objects received.
-    pub bytes_down: u64,
-    /// Access tokens asked for.
-    pub tokens: u64,
+/// The waits between the attempts of one request.
+pub(super) struct Waits {
+    waits: ExponentialBackoff,
+    attempts: u32,
 }
 
 #[derive(Default)]
@@ -102,7 +94,6 @@ struct Tally {
     retries: AtomicU64,
     bytes_up: AtomicU64,
     bytes_down: AtomicU64,
-    tokens: AtomicU64,
 }
 
 fn add(counter: &AtomicU64, n: usize) {
@@ -185,14 +176,14 @@ impl Transport {
         Transport { client, endpoints, credentials, patience, token, tally: Tally::default() }
     }
 
-    pub(super) fn counters(&self) -> Counters {
+    /// What was asked of the network so far, tokens included.
+    pub(super) fn usage(&self) -> Usage {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Counters {
+        Usage {
             requests: read(&self.tally.requests),
             retries: read(&self.tally.retries),
             bytes_up: read(&self.tally.bytes_up),
             bytes_down: read(&self.tally.bytes_down),
-            tokens: read(&self.tally.tokens),
         }
     }
 
@@ -232,14 +223,16 @@ impl Transport {
     /// Waits before the next attempt, or returns why there is none.
     pub(super) async fn wait(
         &self,
-        waits: &mut impl Iterator<Item = Duration>,
+        waits: &mut Waits,
         failure: Failure,
         pause: Option<Duration>,
     ) -> Result<(), Failure> {
-        let Some(own) = waits.next() else { return Err(failure) };
+        let failure = failure.after(waits.attempts);
+        let Some(own) = waits.waits.next() else { return Err(failure) };
         if pause.is_some_and(|pause| pause > self.patience.pause_max) {
             return Err(failure);
         }
+        waits.attempts += 1;
         add(&self.tally.retries, 1);
         // Everybody who was refused at once would come back at once.
         let wait = match pause {
@@ -294,7 +287,6 @@ impl Transport {
             .and_then(|url| url.query().map(str::to_owned))
             .unwrap_or_default();
         add(&self.tally.requests, 1);
-        add(&self.tally.tokens, 1);
         let asked = Instant::now();
         let request = self
             .client
@@ -382,7 +374,7 @@ impl Transport {
                 let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
                 let tags = tags(&answer["error"]);
                 let again = |reason: &str| Broken::Again {
-                    failure: Failure::Throttled { route, reason: reason.to_owned(), pause_s: 0 },
+                    failure: Failure::Throttled { route, reason: reason.to_owned(), pause_s: 0, attempts: 1 },
                     pause: None,
                     doubtful: false,
                 };
@@ -412,7 +404,7 @@ impl Transport {
         // Until the connection stands nothing was sent, so nothing was done.
         let broken = |error: reqwest::Error| Broken::Again {
             doubtful: !error.is_connect(),
-            failure: Failure::Unreachable { route, reason: root_cause(&error) },
+            failure: Failure::Unreachable { route, reason: root_cause(&error), attempts: 1 },
             pause: None,
         };
         let mut response = request.send().await.map_err(broken)?;
@@ -454,15 +446,17 @@ fn refusal(route: &'static str, status: u16, headers: &HeaderMap, body: &[u8]) -
             let pause_s = pause.or_else(|| answer["error"]["retry_after"].as_u64()).unwrap_or(0);
             let reason = answer["error"]["reason"][".tag"].as_str().unwrap_or("too_many_requests").to_owned();
             Broken::Again {
-                failure: Failure::Throttled { route, reason, pause_s },
+                failure: Failure::Throttled { route, reason, pause_s, attempts: 1 },
                 pause: Some(Duration::from_secs(pause_s)),
                 doubtful: false,
             }
         }
         507 => Broken::ForGood(Failure::Full { route }),
-        408 | 500..=599 => {
-            Broken::Again { failure: Failure::Server { route, status }, pause: None, doubtful: true }
-        }
+        408 | 500..=599 => Broken::Again {
+            failure: Failure::Server { route, status, attempts: 1 },
+            pause: None,
+            doubtful: true,
+        },
         _ => Broken::ForGood(Failure::Refused { route, said: format!("status {status}: {}", said(body)) }),
     }
 }
@@ -488,7 +482,8 @@ fn header_json(argument: &Value) -> String {
 }
 
 fn http_date(text: &str) -> Option<UtcMs> {
-    jiff::fmt::rfc2822::parse(text).ok().map(|zoned| UtcMs(zoned.timestamp().as_millisecond()))
+    let since = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(UtcMs(i64::try_from(since.as_millis()).ok()?))
 }
 
 /// A number nobody can foresee, from the seed that hash maps get of the operating system.
@@ -523,7 +518,7 @@ mod tests {
             wait_max: Duration::from_millis(40),
             ..Patience::default()
         };
-        let waits: Vec<Duration> = patience.waits().collect();
+        let waits: Vec<Duration> = patience.waits().waits.collect();
         assert_eq!(waits.len(), 4);
         assert!(
             waits.iter().all(|&wait| patience.wait_min <= wait && wait <= 2 * patience.wait_max),
