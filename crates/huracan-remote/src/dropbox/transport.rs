@@ -20,7 +20,7 @@ use super::hash::content_hash;
 /// A token is renewed this long before it ends, so that no request starts with one about to end.
 const RENEW_BEFORE: Duration = Duration::from_secs(60);
 /// How often one request may find its token ended before we believe that renewing does not help.
-const RENEWALS_MAX: usize = 2;
+const RENEWALS_MAX: usize = 5;
 /// How much of what the service says is worth repeating.
 const SAID_CHARS_MAX: usize = 200;
 /// A body larger than this is not an object of a store.
