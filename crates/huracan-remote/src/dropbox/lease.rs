@@ -2,8 +2,7 @@
 //! time by the clock of Dropbox. No clock of ours is compared with another's.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,6 +17,8 @@ use super::{Account, Claimed, Download, Network, Result};
 
 /// Less than this could not be renewed in time over a slow line.
 pub(super) const CLAIM_MIN: Duration = Duration::from_secs(5);
+/// How long giving a claim back may keep its holder.
+const GIVE_BACK_MAX: Duration = Duration::from_secs(10);
 const SCHEMA: &str = "run_claim/1";
 const WHERE: &str = "locks/run.json";
 /// The server's times are whole seconds, and those of two servers may differ by one.
@@ -51,7 +52,7 @@ impl Written {
 struct Held {
     account: Arc<Account>,
     stop: Option<mpsc::Sender<()>>,
-    renewing: Option<JoinHandle<()>>,
+    given_back: Mutex<mpsc::Receiver<()>>,
 }
 
 impl Claim for Held {
@@ -63,13 +64,9 @@ impl Claim for Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.stop.take();
-        if let Some(renewing) = self.renewing.take()
-            && renewing.join().is_err()
-        {
-            tracing::error!(
-                "the thread that renews the run's claim has panicked; the claim runs out by itself"
-            );
-        }
+        let given_back = self.given_back.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // Too slow, or a thread that has ended: either way the claim runs out by itself.
+        let _ = given_back.recv_timeout(GIVE_BACK_MAX);
     }
 }
 
@@ -96,15 +93,18 @@ pub(super) fn claim(
     let (stop, stopped) = mpsc::channel();
     let held = account.clone();
     let (account, network) = (account.clone(), network.clone());
-    let renewing = std::thread::Builder::new()
-        .name("run-claim".into())
-        .spawn(move || renew(&account, &network, ttl, &path, written, rev, &stopped))
-        .map_err(|source| StoreError::Io {
-            path: WHERE.into(),
-            action: "start the thread that renews it",
-            source,
-        })?;
-    Ok(RunLock::new(Held { account: held, stop: Some(stop), renewing: Some(renewing) }))
+    let (done, given_back) = mpsc::channel();
+    let work = move || {
+        renew(&account, &network, ttl, &path, written, rev, &stopped);
+        // Nobody waits any more when it took too long.
+        let _ = done.send(());
+    };
+    std::thread::Builder::new().name("run-claim".into()).spawn(work).map_err(|source| StoreError::Io {
+        path: WHERE.into(),
+        action: "start the thread that renews it",
+        source,
+    })?;
+    Ok(RunLock::new(Held { account: held, stop: Some(stop), given_back: Mutex::new(given_back) }))
 }
 
 fn note(account: &Account, claim: Option<Claimed>) {

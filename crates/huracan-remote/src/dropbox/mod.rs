@@ -6,6 +6,10 @@
 //! found. That is what keeps two paths that differ only in case apart: Dropbox takes them for one,
 //! and here the second one is an error instead of an overwrite.
 //!
+//! A write whose answer was lost looks at what is there and takes its own bytes for its own. So of two
+//! writers that race to write the same bytes, one that is in doubt may take the other's for its own;
+//! whoever must know has bytes that nobody else writes, as a run's claim does.
+//!
 //! Requests are counted, because a service that limits them is asked as little as possible: bytes
 //! that are known to be there are not sent ([`DropboxConfig::trust`]), and [`Store::put_many`]
 //! sends each file once and commits a thousand of them with one more request.
@@ -50,6 +54,9 @@ type Result<T> = huracan_store::Result<T>;
 const REQUEST_BYTES_MAX: usize = 144 << 20;
 /// Dropbox's own block; sessions are continued at multiples of it.
 const BLOCK_BYTES: usize = 4 << 20;
+
+/// How many writers in a row may come before a removal until it is given up.
+const WRITERS_MAX: usize = 4;
 
 /// What a store in Dropbox needs to know.
 #[derive(Clone, Debug)]
@@ -215,12 +222,15 @@ impl DropboxStore {
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err(SetupError::NoTlsProvider);
         }
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder()
             .user_agent(concat!("huracan/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(10))
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(SetupError::Client)?;
+            .redirect(reqwest::redirect::Policy::none());
+        if config.endpoints.api.starts_with("http://127.0.0.1:") {
+            // No proxy reaches this machine's loopback.
+            client = client.no_proxy();
+        }
+        let client = client.build().map_err(SetupError::Client)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("dropbox")
@@ -385,20 +395,30 @@ impl Account {
         let failed = |failure| store_error(path, "delete it", failure);
         self.permitted()?;
         let writing = self.index.begin(path);
+        let mut writers = WRITERS_MAX;
+        let mut rev = writing.before.as_ref().map(|known| known.rev.clone());
         let done = async {
-            // Dropbox would delete a folder with all that is in it, and the object of another case.
-            if writing.before.is_none() {
-                match self.metadata(&self.full(path)).await? {
-                    Some(Metadata::File(found)) if self.other_case(path, &found).await?.is_none() => {}
-                    _ => return Ok(()),
+            // Dropbox would remove a folder with all that is in it, and the object of another case: only
+            // a state that was seen to be this object is removed.
+            loop {
+                let Some(seen) = rev.take() else {
+                    match self.metadata(&self.full(path)).await? {
+                        Some(Metadata::File(found)) if self.other_case(path, &found).await?.is_none() => {
+                            rev = Some(found.rev);
+                            continue;
+                        }
+                        _ => return Ok(()),
+                    }
+                };
+                let route = "files/delete_v2";
+                let argument = json!({ "path": self.full(path), "parent_rev": seen });
+                match self.transport.call(route, &argument, Style::Rpc).await?.outcome {
+                    Ok(_) => return Ok(()),
+                    Err(tags) if tags == "path_lookup/not_found" => return Ok(()),
+                    // Somebody wrote it meanwhile.
+                    Err(tags) if tags.contains("conflict") && writers > 0 => writers -= 1,
+                    Err(tags) => return Err(Failure::refused(route, &tags)),
                 }
-            }
-            let route = "files/delete_v2";
-            let reply = self.transport.call(route, &json!({ "path": self.full(path) }), Style::Rpc).await?;
-            match reply.outcome {
-                Ok(_) => Ok(()),
-                Err(tags) if tags == "path_lookup/not_found" => Ok(()),
-                Err(tags) => Err(Failure::refused(route, &tags)),
             }
         };
         let done = done.await.map_err(failed);

@@ -26,6 +26,7 @@ const ROUNDS_MAX: usize = 4;
 /// `rev`s are at least this long.
 const REV_CHARS_MIN: usize = 9;
 const WRITE: &str = "write it";
+const LAPSED: &str = "this run's own claim could not be renewed in time, so another may hold it";
 
 /// What must be there for a write to happen.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,9 +84,7 @@ impl Account {
             Some(claim) if claim.lost_to.is_some() => {
                 Err(StoreError::Locked { holder: claim.lost_to.clone().unwrap_or_default() })
             }
-            Some(claim) if claim.until < Instant::now() => Err(StoreError::Locked {
-                holder: "this run's own claim could not be renewed in time, so another may hold it".into(),
-            }),
+            Some(claim) if claim.until < Instant::now() => Err(StoreError::Locked { holder: LAPSED.into() }),
             _ => Ok(()),
         }
     }
@@ -297,6 +296,16 @@ impl Account {
                     _ if ours && refusal.doubtful => Ok(Settled::Done(file.rev)),
                     PutMode::Overwrite => again(Condition::Rev(file.rev)),
                     PutMode::Create => exists(),
+                    // The very state that was asked for: the bytes were there before, or nothing was
+                    // written and the next attempt may succeed.
+                    PutMode::IfRevision(expected) if expected.as_str() == file.rev && ours => {
+                        Ok(Settled::Done(file.rev))
+                    }
+                    PutMode::IfRevision(expected)
+                        if expected.as_str() == file.rev && refusal.round < ROUNDS_MAX =>
+                    {
+                        Ok(Settled::Again(Condition::Rev(file.rev)))
+                    }
                     PutMode::IfRevision(expected) => Err(stale(path, expected, Some(&Metadata::File(file)))),
                 }
             }
@@ -420,6 +429,14 @@ impl Account {
         }
         let mut waits = self.transport.patience.waits();
         while !pending.is_empty() {
+            // Sending a thousand files takes a while.
+            if self.permitted().is_err() {
+                for job in pending {
+                    let refused = self.permitted().and(Err(StoreError::Locked { holder: LAPSED.into() }));
+                    settle(self, job, refused);
+                }
+                return;
+            }
             let (entries, doubtful) = match self.finish(&pending).await {
                 Ok(finished) => finished,
                 Err(failure) => {
