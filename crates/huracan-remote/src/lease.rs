@@ -6,7 +6,6 @@
 //! compares two times of the server, and the holder counts elapsed time from before its last renewal
 //! was sent, so it stops believing in the lease before anybody else may take it.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +15,8 @@ use huracan_store::{
     Claim, Object, PutMode, Result, Revision, RunLock, RunOwner, Store, StoreError, StorePath,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::unique::unique;
 
 /// Where the lease of a run is kept.
 pub const RUN_LEASE: &str = "locks/run.json";
@@ -123,7 +124,7 @@ pub fn take<S: ServerClock + 'static>(
             }
             document.renewals += 1;
             let asked = Instant::now();
-            match store.put(&path, &document.bytes(), PutMode::IfRevision(revision.clone())) {
+            match renewal(&*store, &path, &document, &revision) {
                 Ok(renewed) => {
                     (revision, wait) = (renewed, terms.term / 3);
                     *watched.confirmed() = Some(asked);
@@ -131,10 +132,6 @@ pub fn take<S: ServerClock + 'static>(
                 Err(error) if error.is_transient() => {
                     tracing::warn!(%path, %error, "the lease of this run was not renewed, trying again");
                     wait = terms.term / 20;
-                }
-                // A renewal before this one may have arrived after all, only its answer did not.
-                Err(StoreError::Stale { .. }) if let Some(found) = ours(&*store, &path, &document.claim) => {
-                    (revision, wait) = (found, Duration::ZERO);
                 }
                 Err(error) => {
                     tracing::error!(%path, %error, "the lease of this run is lost");
@@ -179,18 +176,24 @@ fn free(found: Dated, terms: LeaseTerms) -> Result<Revision> {
     Err(StoreError::Locked { holder })
 }
 
-/// The state of a lease that is still this claim's, if it can be read.
-fn ours(store: &dyn Store, path: &StorePath, claim: &str) -> Option<Revision> {
-    let found = store.get(path).ok()??;
-    let document = read(&found.bytes)?;
-    (document.claim == claim).then_some(found.revision)
-}
-
-/// A text that no other claim has. The standard library seeds its hash tables from the system's
-/// randomness; that is enough here, where nobody guesses.
-fn unique() -> String {
-    let random = || RandomState::new().hash_one(std::process::id());
-    format!("{:016x}{:016x}", random(), random())
+/// Renews a lease from `revision`, or from the state that an earlier renewal left whose answer was lost.
+fn renewal(
+    store: &dyn Store,
+    path: &StorePath,
+    document: &Document,
+    revision: &Revision,
+) -> Result<Revision> {
+    let swap = |from: &Revision| store.put(path, &document.bytes(), PutMode::IfRevision(from.clone()));
+    match swap(revision) {
+        Err(stale @ StoreError::Stale { .. }) => {
+            let found = store.get(path)?;
+            match found.filter(|found| read(&found.bytes).is_some_and(|d| d.claim == document.claim)) {
+                Some(ours) => swap(&ours.revision),
+                None => Err(stale),
+            }
+        }
+        answer => answer,
+    }
 }
 
 /// What the holder and the renewing thread share.
@@ -228,5 +231,127 @@ impl Drop for Lease {
         let release = self.release.get_mut().unwrap_or_else(PoisonError::into_inner);
         // Time-out or a thread that has ended: either way the lease goes by itself.
         let _ = release.recv_timeout(RELEASE_WAIT_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
+    use huracan_store::{Entry, MemoryStore};
+
+    use super::*;
+
+    /// A store whose server's clock stands still unless it is moved.
+    #[derive(Default)]
+    struct Clocked {
+        objects: MemoryStore,
+        written: Mutex<BTreeMap<StorePath, i64>>,
+        now_ms: AtomicI64,
+    }
+
+    impl Store for Clocked {
+        fn get(&self, path: &StorePath) -> Result<Option<Object>> {
+            self.objects.get(path)
+        }
+        fn put(&self, path: &StorePath, bytes: &[u8], mode: PutMode) -> Result<Revision> {
+            let mut written = self.written.lock().unwrap();
+            let revision = self.objects.put(path, bytes, mode)?;
+            written.insert(path.clone(), self.now_ms.load(Ordering::Relaxed));
+            Ok(revision)
+        }
+        fn list(&self, folder: Option<&StorePath>) -> Result<Vec<Entry>> {
+            self.objects.list(folder)
+        }
+        fn delete(&self, path: &StorePath) -> Result<()> {
+            self.objects.delete(path)
+        }
+        fn lock_run(&self, owner: &RunOwner) -> Result<RunLock> {
+            self.objects.lock_run(owner)
+        }
+    }
+
+    impl ServerClock for Clocked {
+        fn get_dated(&self, path: &StorePath) -> Result<Option<Dated>> {
+            let written = self.written.lock().unwrap();
+            let Some(object) = self.get(path)? else { return Ok(None) };
+            let now = UtcMs(self.now_ms.load(Ordering::Relaxed));
+            Ok(Some(Dated { object, modified: UtcMs(written[path]), now }))
+        }
+    }
+
+    fn lease_path() -> StorePath {
+        StorePath::new(RUN_LEASE).unwrap()
+    }
+
+    /// Takes the lease for a minute, in which no test renews it.
+    fn claim(store: &Arc<Clocked>, pid: u32) -> Result<RunLock> {
+        let owner = RunOwner { purpose: "train".into(), pid, host: "box".into(), since: UtcMs(0) };
+        take(Arc::clone(store), &lease_path(), &owner, LeaseTerms::default())
+    }
+
+    #[test]
+    fn a_lease_expires_by_the_servers_clock_alone() {
+        let store = Arc::new(Clocked::default());
+        let first = claim(&store, 7).unwrap();
+        for now_ms in [0, 60_000, 62_000, -1_000_000] {
+            store.now_ms.store(now_ms, Ordering::Relaxed);
+            let error = claim(&store, 8).unwrap_err();
+            assert!(error.to_string().contains("pid 7 on box"), "{error}");
+        }
+        store.now_ms.store(62_001, Ordering::Relaxed);
+        let second = claim(&store, 8).unwrap();
+        drop(first);
+        assert!(claim(&store, 9).unwrap_err().to_string().contains("pid 8"), "the late release did nothing");
+        drop(second);
+        drop(claim(&store, 9).unwrap());
+    }
+
+    #[test]
+    fn a_lease_nobody_can_read_is_somebodys_until_it_is_old() {
+        let store = Arc::new(Clocked::default());
+        store.put(&lease_path(), b"half a docu", PutMode::Create).unwrap();
+        assert!(claim(&store, 7).unwrap_err().to_string().contains("not said who it is"));
+        store.now_ms.store(62_001, Ordering::Relaxed);
+        assert!(claim(&store, 7).unwrap().still_held());
+    }
+
+    #[test]
+    fn of_many_takers_one_has_it() {
+        let store = Arc::new(Clocked::default());
+        for round in 0..20 {
+            let wins = AtomicUsize::new(0);
+            let all_asked = std::sync::Barrier::new(4);
+            std::thread::scope(|scope| {
+                for pid in 0..4 {
+                    let (store, wins, all_asked) = (&store, &wins, &all_asked);
+                    scope.spawn(move || {
+                        let claimed = claim(store, pid);
+                        wins.fetch_add(usize::from(claimed.is_ok()), Ordering::Relaxed);
+                        all_asked.wait();
+                    });
+                }
+            });
+            assert_eq!(wins.into_inner(), 1, "round {round}");
+        }
+    }
+
+    /// A holder that hears nothing for its whole term stops believing, whoever else is there.
+    #[test]
+    fn a_renewal_that_never_succeeds_ends_the_claim() {
+        let store = Arc::new(Clocked::default());
+        let owner = RunOwner { purpose: "train".into(), pid: 7, host: "box".into(), since: UtcMs(0) };
+        let terms = LeaseTerms { term: Duration::from_millis(150) };
+        let held = take(Arc::clone(&store), &lease_path(), &owner, terms).unwrap();
+        assert!(held.still_held());
+        store.put(&lease_path(), b"somebody else's", PutMode::Overwrite).unwrap();
+        let started = Instant::now();
+        while held.still_held() {
+            assert!(started.elapsed() < Duration::from_secs(10));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        drop(held);
+        assert_eq!(store.get(&lease_path()).unwrap().unwrap().bytes, b"somebody else's");
     }
 }

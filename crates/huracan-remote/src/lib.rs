@@ -8,5 +8,6 @@ mod runtime;
 pub mod s3;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod unique;
 
 pub use retry::RetryPolicy;

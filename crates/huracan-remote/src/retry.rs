@@ -59,6 +59,11 @@ impl Retries {
         Retries { waits: waits.build(), started: Instant::now(), total_max: policy.total_max, attempts: 1 }
     }
 
+    /// Attempts so far.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
     /// Waits until the next attempt is due.
     ///
     /// # Errors

@@ -14,6 +14,11 @@ use rusty_s3::{Bucket, UrlStyle};
 
 use super::{S3Config, S3ConfigError};
 use crate::retry::{Retries, RetryPolicy, Transient};
+use crate::unique::unique;
+
+/// Metadata of an object: which put wrote it. Two writers may write equal bytes; this tells whose
+/// they are when an answer was lost.
+const WRITTEN_BY: &str = "x-amz-meta-huracan-put";
 
 /// How long a signature is good for; a request takes seconds.
 const SIGNED_FOR: Duration = Duration::from_secs(900);
@@ -43,6 +48,7 @@ pub(super) struct Found {
     pub(super) object: Object,
     pub(super) modified: Option<UtcMs>,
     pub(super) now: Option<UtcMs>,
+    written_by: Option<String>,
 }
 
 /// An answer that came whole.
@@ -54,10 +60,11 @@ struct Answer {
 
 /// Why one attempt was not answered in a way that the caller can use.
 enum Fault {
-    /// It may succeed when repeated. `arrived` is false where the server surely did nothing.
+    /// It may succeed when repeated. `maybe_done` is false where the server says, or must have, done
+    /// nothing.
     Transient {
         failed: Transient,
-        arrived: bool,
+        maybe_done: bool,
     },
     Final(StoreError),
 }
@@ -137,18 +144,22 @@ impl Client {
             object,
             modified: time(&answer.headers, LAST_MODIFIED),
             now: time(&answer.headers, DATE),
+            written_by: answer.headers.get(WRITTEN_BY).and_then(|put| put.to_str().ok()).map(str::to_owned),
         }))
     }
 
-    /// A conflict is only reported when it is one: where an earlier attempt may have arrived, or the
-    /// server could not decide, the object is read back.
+    /// A conflict is only reported when it is one: after a repeat the object is read back, and may
+    /// turn out to be what this very put wrote before its answer was lost. Where that cannot be told,
+    /// because others wrote since, the error says that nobody knows.
     pub(super) async fn put(&self, path: &StorePath, bytes: Bytes, mode: &PutMode) -> Result<Revision> {
         let key = self.key(path);
         let credentials = self.config.credentials.signing();
+        let this_put = unique();
         let mut retries = self.retries();
-        let mut maybe_done = false;
+        let (mut repeated, mut unsure) = (false, false);
         loop {
             let mut action = self.bucket.put_object(Some(credentials), &key);
+            action.headers_mut().insert(WRITTEN_BY, this_put.as_str());
             match mode {
                 PutMode::Create => action.headers_mut().insert("if-none-match", "*"),
                 PutMode::IfRevision(expected) => {
@@ -160,23 +171,32 @@ impl Client {
                 Ok(Answer { status: 404, body, .. }) if code_of(&body) == "NoSuchBucket" => {
                     return Err(self.no_bucket());
                 }
+                Ok(Answer { status: 412, .. }) if *mode == PutMode::Create && !repeated => {
+                    return Err(StoreError::AlreadyExists { path: path.to_string() });
+                }
                 Ok(Answer { status: status @ (404 | 409 | 412), body, .. }) => {
-                    if *mode == PutMode::Create && status == 412 && !maybe_done {
-                        return Err(StoreError::AlreadyExists { path: path.to_string() });
+                    let found = self.get(path).await?;
+                    if let Some(found) = &found
+                        && found.written_by.as_ref() == Some(&this_put)
+                    {
+                        return Ok(found.object.revision.clone());
                     }
-                    let found = self.get(path).await?.map(|found| found.object);
-                    if let Some(found) = found.as_ref().filter(|found| maybe_done && found.bytes == bytes) {
-                        return Ok(found.revision.clone());
+                    if let Err(conflict) = permit(path, mode, found.map(|found| found.object.revision)) {
+                        return Err(if unsure {
+                            unknown(path, retries.attempts(), conflict)
+                        } else {
+                            conflict
+                        });
                     }
-                    permit(path, mode, found.map(|found| found.revision))?;
                     // What was in the way has just gone, or two writers met and neither was let in.
                     let failed = Transient { reason: said(status, &body), retry_after: None };
-                    Fault::Transient { failed, arrived: false }
+                    Fault::Transient { failed, maybe_done: false }
                 }
                 Ok(answer) => return revision(path, &answer.headers),
                 Err(fault) => fault,
             };
-            maybe_done |= matches!(fault, Fault::Transient { arrived: true, .. });
+            repeated = true;
+            unsure |= matches!(fault, Fault::Transient { maybe_done: true, .. });
             self.again(&mut retries, path.as_str(), fault).await?;
         }
     }
@@ -413,9 +433,20 @@ fn permit(path: &StorePath, mode: &PutMode, found: Option<Revision>) -> Result<(
     }
 }
 
+/// A conflict that may be with what this put itself brought about.
+fn unknown(path: &StorePath, attempts: u32, conflict: StoreError) -> StoreError {
+    StoreError::Unavailable {
+        path: path.to_string(),
+        attempts,
+        reason: format!(
+            "an answer was lost, and others wrote since, so that it is not known whether this write took place: {conflict}"
+        ),
+    }
+}
+
 /// A request without an answer. The URL is left out of what is told: it is signed.
 fn lost(error: reqwest::Error, timeout: Duration) -> Fault {
-    let arrived = !error.is_connect();
+    let maybe_done = !error.is_connect();
     let error = error.without_url();
     let mut reason = if error.is_timeout() {
         format!("no answer within {} s", timeout.as_secs())
@@ -427,7 +458,7 @@ fn lost(error: reqwest::Error, timeout: Duration) -> Fault {
         reason = format!("{reason}: {next}");
         cause = next.source();
     }
-    Fault::Transient { failed: Transient { reason, retry_after: None }, arrived }
+    Fault::Transient { failed: Transient { reason, retry_after: None }, maybe_done }
 }
 
 /// What a status that is no answer means to the caller.
@@ -442,16 +473,17 @@ fn refusal(
     let code = code_of(body);
     let reason = said(status, body);
     let path = path.to_owned();
-    let transient = |reason, arrived| {
+    let transient = |reason, maybe_done| {
         let retry_after = headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?));
-        Fault::Transient { failed: Transient { reason, retry_after }, arrived }
+        Fault::Transient { failed: Transient { reason, retry_after }, maybe_done }
     };
     match (status, code.as_str()) {
         (507, _) | (_, "XMinioStorageFull" | "QuotaExceeded") => {
             let source = io::Error::new(io::ErrorKind::StorageFull, reason);
             Fault::Final(StoreError::NoSpace { path, source })
         }
-        (408 | 429 | 500 | 502..=504 | 506..=599, _) | (400, "RequestTimeout") => transient(reason, true),
+        (429 | 503, _) => transient(reason, false),
+        (408 | 500 | 502 | 504 | 506..=599, _) | (400, "RequestTimeout") => transient(reason, true),
         (400 | 403, _) if off_ms.abs() > CLOCK_WRONG_MS => {
             transient(format!("{reason} (our clock and the server's differ by {} s)", off_ms / 1000), false)
         }

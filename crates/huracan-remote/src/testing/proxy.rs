@@ -4,11 +4,13 @@
 //! what. It stops when it is dropped.
 
 use std::collections::VecDeque;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use huracan_core::words::UtcMs;
 
 /// What happens to one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -242,23 +244,12 @@ fn moved(text: &str, shared: &Shared) -> Option<String> {
 }
 
 /// By how much the time in a request's signature differs from the moved clock; without one, 0.
-/// `20250801T000000Z` is written as HTTP writes it, so that one parser reads both.
 fn signed_off_by_s(request: &Message, shared: &Shared) -> u64 {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let parse = |text: &str| {
-        let month = MONTHS.get(text.get(4..6)?.parse::<usize>().ok()?.checked_sub(1)?)?;
-        let (year, day) = (text.get(..4)?, text.get(6..8)?);
-        let (hour, minute, second) = (text.get(9..11)?, text.get(11..13)?, text.get(13..15)?);
-        // The day of the week is required and not compared with the date.
-        httpdate::parse_http_date(&format!("Mon, {day} {month} {year} {hour}:{minute}:{second} GMT")).ok()
-    };
-    let Some(signed) = request.head[0].split_once("X-Amz-Date=").and_then(|(_, rest)| parse(rest)) else {
-        return 0;
-    };
+    let date = request.head[0].split_once("X-Amz-Date=").and_then(|(_, rest)| rest.get(..16));
+    let Some(Ok(signed)) = date.map(str::parse::<UtcMs>) else { return 0 };
     let now = ahead(std::time::SystemTime::now(), shared);
-    let distance = now.duration_since(signed).or_else(|_| signed.duration_since(now));
-    distance.map_or(0, |distance| distance.as_secs())
+    let now_ms = now.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+    (now_ms - signed.0).unsigned_abs() / 1000
 }
 
 /// The proxy's own answer.
