@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::error::{Failure, store_error};
-use super::transport::{Style, random_u64};
+use super::transport::Style;
+use crate::unique::unique;
+
 use super::{Account, Claimed, Download, Network, Result};
 
 /// Less than this could not be renewed in time over a slow line.
@@ -84,7 +86,7 @@ pub(super) fn claim(
     let written = Written {
         schema: SCHEMA.into(),
         holder: owner.to_string(),
-        claim: format!("{:016x}", random_u64()),
+        claim: unique(),
         beat: 0,
         ttl_s: ttl.as_secs(),
     };

@@ -81,6 +81,22 @@ fn the_contract_of_stores_holds() {
     huracan_store::contract::holds_for(&store);
 }
 
+#[test]
+fn the_contract_holds_for_one_writer_whose_answers_get_lost() {
+    let (stand_in, store) = fresh();
+    stand_in.switch(|switches| {
+        switches.every = vec![
+            (5, Fault::TooManyRequests { retry_after_s: 0 }),
+            (7, Fault::LoseAnswer),
+            (11, Fault::Status(500)),
+            (13, Fault::CutRequest),
+            (17, Fault::EndToken),
+        ];
+        switches.crowded_entry_every = Some(5);
+    });
+    huracan_store::contract::holds_for_one_writer(&store);
+}
+
 /// No answers get lost here: of two who race to write the same bytes, one in doubt takes the other's
 /// for its own.
 #[test]
