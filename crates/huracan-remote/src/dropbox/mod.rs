@@ -8,7 +8,7 @@
 //!
 //! A write whose answer was lost looks at what is there and takes its own bytes for its own. So of two
 //! writers that race to write the same bytes, one that is in doubt may take the other's for its own;
-//! whoever must know has bytes that nobody else writes, as a run's claim does.
+//! whoever must know has bytes that nobody else writes, as a run's lease does.
 //!
 //! Requests are counted, because a service that limits them is asked as little as possible: bytes
 //! that are known to be there are not sent ([`DropboxConfig::trust`]), and [`Store::put_many`]
@@ -18,7 +18,6 @@ mod credentials;
 mod error;
 mod hash;
 mod index;
-mod lease;
 mod list;
 mod put;
 #[cfg(test)]
@@ -28,7 +27,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -38,6 +37,9 @@ use huracan_store::{
 };
 use serde_json::json;
 
+use crate::lease::{self, Dated, LeaseTerms, RUN_LEASE, ServerClock};
+use crate::retry::RetryPolicy;
+use crate::runtime::Runtime;
 use error::{Failure, store_error};
 use index::{Index, Known};
 use transport::{Style, Transport};
@@ -46,7 +48,7 @@ use wire::{FileMetadata, Metadata};
 pub use credentials::{Credentials, CredentialsError};
 pub use hash::content_hash;
 pub use list::{Change, Changes, Listed};
-pub use transport::{Endpoints, Patience};
+pub use transport::Endpoints;
 
 type Result<T> = huracan_store::Result<T>;
 
@@ -58,6 +60,8 @@ const BLOCK_BYTES: usize = 4 << 20;
 /// How many writers in a row may come before a removal until it is given up.
 const WRITERS_MAX: usize = 4;
 
+const LOOPBACK: &str = "http://127.0.0.1:";
+
 /// What a store in Dropbox needs to know.
 #[derive(Clone, Debug)]
 pub struct DropboxConfig {
@@ -67,17 +71,17 @@ pub struct DropboxConfig {
     pub root: String,
     /// Where Dropbox is.
     pub endpoints: Endpoints,
-    /// How patient a request is.
-    pub patience: Patience,
-    /// How many files are sent at once.
-    pub uploads_at_once: usize,
+    /// When to ask again.
+    pub retry: RetryPolicy,
+    /// How many files [`Store::put_many`] sends at once.
+    pub parallel_max: usize,
     /// Larger objects are sent in pieces of this size: a multiple of 4 MiB, at most 144 MiB.
     pub request_bytes_max: usize,
     /// How long what a listing or our own write has shown is taken to be there still, so that an
     /// overwrite with the same bytes asks nothing of Dropbox. Compare-and-swap never relies on it.
     pub trust: Duration,
-    /// How long a run's claim on the store outlives its last renewal.
-    pub claim: Duration,
+    /// How long a run's lease lasts.
+    pub lease: LeaseTerms,
 }
 
 impl DropboxConfig {
@@ -87,11 +91,11 @@ impl DropboxConfig {
             credentials,
             root: "/Huracan".into(),
             endpoints: Endpoints::default(),
-            patience: Patience::default(),
-            uploads_at_once: 8,
+            retry: RetryPolicy::default(),
+            parallel_max: 8,
             request_bytes_max: REQUEST_BYTES_MAX,
             trust: Duration::from_secs(60),
-            claim: Duration::from_secs(120),
+            lease: LeaseTerms::default(),
         }
     }
 }
@@ -99,7 +103,7 @@ impl DropboxConfig {
 /// Why a store could not be set up. Nothing was sent yet.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SetupError {
+pub enum DropboxConfigError {
     /// The folder is not one.
     #[error(
         "{found:?} is not a Dropbox folder: expected nothing, or a path such as /Huracan that starts \
@@ -109,15 +113,19 @@ pub enum SetupError {
         /// What was given.
         found: String,
     },
-    /// A figure that makes no sense.
-    #[error("{name} is {found}, expected {expected}")]
-    Figure {
-        /// Which figure.
-        name: &'static str,
+    /// An address that secrets must not be sent to.
+    #[error(
+        "{found:?} is not where Dropbox may be: expected an address with https, or http://127.0.0.1 for tests"
+    )]
+    Endpoint {
         /// What was given.
         found: String,
-        /// What was expected.
-        expected: &'static str,
+    },
+    /// Pieces that Dropbox does not put together.
+    #[error("request_bytes_max is {found}, expected a multiple of 4194304 up to 150994944")]
+    RequestBytes {
+        /// What was given.
+        found: usize,
     },
     /// The program that uses this has not chosen its TLS provider.
     #[error("no TLS provider is installed; expected rustls's ring provider to be installed at start")]
@@ -130,51 +138,14 @@ pub enum SetupError {
     Threads(#[source] std::io::Error),
 }
 
-/// Runs what waits for the network on a few threads of its own.
-struct Network {
-    runtime: Option<tokio::runtime::Runtime>,
-}
-
-impl Network {
-    fn run<T: Send>(&self, work: impl Future<Output = T> + Send) -> T {
-        let Some(runtime) = &self.runtime else { unreachable!("the threads live as long as their owner") };
-        if tokio::runtime::Handle::try_current().is_err() {
-            return runtime.block_on(work);
-        }
-        // A thread that drives one runtime may not wait for another.
-        std::thread::scope(|scope| match scope.spawn(|| runtime.block_on(work)).join() {
-            Ok(done) => done,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-/// A run's claim on the store, as this process knows it.
-#[derive(Clone)]
-struct Claimed {
-    /// Without a renewal it is over then.
-    until: Instant,
-    /// Who has it now, if somebody took it from us.
-    lost_to: Option<String>,
-}
-
 /// The account and what is known of it; shared by all threads.
 struct Account {
     transport: Transport,
     root: String,
     index: Index,
     trust: Duration,
-    uploads_at_once: usize,
+    parallel_max: usize,
     request_bytes_max: usize,
-    claim: Mutex<Option<Claimed>>,
 }
 
 /// An object as downloaded.
@@ -185,72 +156,65 @@ struct Download {
     date: Option<UtcMs>,
 }
 
-/// A folder of a Dropbox account.
+/// A store in a folder of a Dropbox account. Clones share connections, threads and knowledge.
+#[derive(Clone)]
 pub struct DropboxStore {
     account: Arc<Account>,
-    network: Arc<Network>,
-    claim: Duration,
+    runtime: Arc<Runtime>,
+    lease: LeaseTerms,
 }
 
 impl DropboxStore {
-    /// Sets the store up. The network is first used by the first verb.
+    /// Prepares to talk to Dropbox; nothing is sent yet.
     ///
     /// # Errors
-    /// When a setting makes no sense, or client or threads cannot be made.
-    pub fn new(config: DropboxConfig) -> std::result::Result<DropboxStore, SetupError> {
+    /// When the configuration cannot be meant, or client or threads cannot be made.
+    pub fn open(config: DropboxConfig) -> std::result::Result<DropboxStore, DropboxConfigError> {
         let root = config.root;
         let parts = root.strip_prefix('/').map(|rest| rest.split('/').all(|part| !part.trim().is_empty()));
         if !root.is_empty() && parts != Some(true) {
-            return Err(SetupError::Root { found: root });
+            return Err(DropboxConfigError::Root { found: root });
         }
-        let figure = |name, found: String, expected| Err(SetupError::Figure { name, found, expected });
+        let Endpoints { api, content, token } = &config.endpoints;
+        if let Some(found) = [api, content, token].into_iter().find(|url| !is_safe(url)) {
+            return Err(DropboxConfigError::Endpoint { found: found.clone() });
+        }
         let bytes = config.request_bytes_max;
         if bytes == 0 || bytes > REQUEST_BYTES_MAX || !bytes.is_multiple_of(BLOCK_BYTES) {
-            let expected = "a multiple of 4194304 up to 150994944";
-            return figure("request_bytes_max", bytes.to_string(), expected);
-        }
-        if config.uploads_at_once == 0 {
-            return figure("uploads_at_once", "0".into(), "at least 1");
-        }
-        if config.patience.attempts == 0 {
-            return figure("attempts", "0".into(), "at least 1");
-        }
-        if config.claim < lease::CLAIM_MIN {
-            return figure("claim", format!("{:?}", config.claim), "at least 5 s");
+            return Err(DropboxConfigError::RequestBytes { found: bytes });
         }
         // The client panics instead of returning this.
         if rustls::crypto::CryptoProvider::get_default().is_none() {
-            return Err(SetupError::NoTlsProvider);
+            return Err(DropboxConfigError::NoTlsProvider);
         }
         let mut client = reqwest::Client::builder()
             .user_agent(concat!("huracan/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(10))
             .redirect(reqwest::redirect::Policy::none());
-        if config.endpoints.api.starts_with("http://127.0.0.1:") {
+        if config.endpoints.api.starts_with(LOOPBACK) {
             // No proxy reaches this machine's loopback.
             client = client.no_proxy();
         }
-        let client = client.build().map_err(SetupError::Client)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("dropbox")
-            .enable_all()
-            .build()
-            .map_err(SetupError::Threads)?;
+        let client = client.build().map_err(DropboxConfigError::Client)?;
+        let runtime = Runtime::start().map_err(DropboxConfigError::Threads)?;
         let account = Account {
-            transport: Transport::new(client, config.endpoints, config.credentials, config.patience),
+            transport: Transport::new(client, config.endpoints, config.credentials, config.retry),
             root,
             index: Index::default(),
             trust: config.trust,
-            uploads_at_once: config.uploads_at_once,
+            parallel_max: config.parallel_max.max(1),
             request_bytes_max: bytes,
-            claim: Mutex::new(None),
         };
-        Ok(DropboxStore {
-            account: Arc::new(account),
-            network: Arc::new(Network { runtime: Some(runtime) }),
-            claim: config.claim,
-        })
+        Ok(DropboxStore { account: Arc::new(account), runtime: Arc::new(runtime), lease: config.lease })
+    }
+
+    /// Carries out what must await.
+    fn run<T, Work>(&self, work: impl FnOnce(Arc<Account>) -> Work) -> T
+    where
+        T: Send + 'static,
+        Work: Future<Output = T> + Send + 'static,
+    {
+        self.runtime.run(work(self.account.clone()))
     }
 
     /// Every object with its content hash, `rev` and size, so that what is the same need not be read.
@@ -258,7 +222,7 @@ impl DropboxStore {
     /// # Errors
     /// When Dropbox cannot tell.
     pub fn list_hashes(&self) -> Result<BTreeMap<StorePath, Listed>> {
-        self.network.run(self.account.list(None))
+        self.run(|account| async move { account.list(None).await })
     }
 
     /// What changed since the listing that `cursor` was handed out by; everything, without one.
@@ -266,7 +230,8 @@ impl DropboxStore {
     /// # Errors
     /// When Dropbox cannot tell.
     pub fn changes(&self, cursor: Option<&str>) -> Result<Changes> {
-        self.network.run(self.account.changes(cursor))
+        let cursor = cursor.map(str::to_owned);
+        self.run(|account| async move { account.changes(cursor.as_deref()).await })
     }
 }
 
@@ -278,21 +243,25 @@ impl fmt::Debug for DropboxStore {
 
 impl Store for DropboxStore {
     fn get(&self, path: &StorePath) -> Result<Option<Object>> {
-        let found = self.network.run(self.account.get(path))?;
-        Ok(found.map(|found| Object { bytes: found.content, revision: Revision::new(found.metadata.rev) }))
+        let path = path.clone();
+        let found = self.run(|account| async move { account.get(&path).await })?;
+        Ok(found.map(Download::object))
     }
 
     fn put(&self, path: &StorePath, bytes: &[u8], mode: PutMode) -> Result<Revision> {
-        self.network.run(self.account.put(path, Bytes::copy_from_slice(bytes), mode))
+        let (path, content) = (path.clone(), Bytes::copy_from_slice(bytes));
+        self.run(|account| async move { account.put(&path, content, &mode).await })
     }
 
     /// One request a file and one more for every thousand. One path twice is written in that order.
     fn put_many(&self, items: &[(StorePath, Vec<u8>, PutMode)]) -> Vec<Result<Revision>> {
-        self.network.run(self.account.put_many(items))
+        let items = items.to_vec();
+        self.run(|account| async move { account.put_many(&items).await })
     }
 
     fn list(&self, folder: Option<&StorePath>) -> Result<Vec<Entry>> {
-        let listed = self.network.run(self.account.list(folder))?;
+        let folder = folder.cloned();
+        let listed = self.run(|account| async move { account.list(folder.as_ref()).await })?;
         let entry = |(path, found): (StorePath, Listed)| Entry {
             path,
             size_bytes: found.size_bytes,
@@ -302,16 +271,43 @@ impl Store for DropboxStore {
     }
 
     fn delete(&self, path: &StorePath) -> Result<()> {
-        self.network.run(self.account.delete(path))
+        let path = path.clone();
+        self.run(|account| async move { account.delete(&path).await })
     }
 
+    /// The claim is the lease `locks/run.json`.
     fn lock_run(&self, owner: &RunOwner) -> Result<RunLock> {
-        lease::claim(&self.account, &self.network, self.claim, owner)
+        lease::take(Arc::new(self.clone()), &StorePath::new(RUN_LEASE)?, owner, self.lease)
     }
 
     fn usage(&self) -> Option<Usage> {
         Some(self.account.transport.usage())
     }
+}
+
+impl ServerClock for DropboxStore {
+    fn get_dated(&self, path: &StorePath) -> Result<Option<Dated>> {
+        let wanted = path.clone();
+        let Some(found) = self.run(|account| async move { account.get(&wanted).await })? else {
+            return Ok(None);
+        };
+        let unusable = |reason: String| StoreError::Corrupt { path: path.to_string(), reason };
+        let now = found.date.ok_or_else(|| unusable("Dropbox gave no Date with it, expected one".into()))?;
+        let modified = found.metadata.server_modified.parse();
+        let modified = modified.map_err(|error| unusable(format!("its server_modified: {error}")))?;
+        Ok(Some(Dated { object: found.object(), modified, now }))
+    }
+}
+
+impl Download {
+    fn object(self) -> Object {
+        Object { bytes: self.content, revision: Revision::new(self.metadata.rev) }
+    }
+}
+
+/// Whether secrets may be sent there.
+fn is_safe(url: &str) -> bool {
+    url.starts_with("https://") || url.starts_with(LOOPBACK)
 }
 
 impl Account {
@@ -393,7 +389,6 @@ impl Account {
 
     async fn delete(&self, path: &StorePath) -> Result<()> {
         let failed = |failure| store_error(path, "delete it", failure);
-        self.permitted()?;
         let writing = self.index.begin(path);
         let mut writers = WRITERS_MAX;
         let mut rev = writing.before.as_ref().map(|known| known.rev.clone());

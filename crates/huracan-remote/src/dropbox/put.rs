@@ -1,8 +1,7 @@
 //! Writing: one object, or many with one commit for a thousand.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use huracan_store::{PutMode, Revision, StoreError, StorePath};
@@ -26,7 +25,6 @@ const ROUNDS_MAX: usize = 4;
 /// `rev`s are at least this long.
 const REV_CHARS_MIN: usize = 9;
 const WRITE: &str = "write it";
-const LAPSED: &str = "this run's own claim could not be renewed in time, so another may hold it";
 
 /// What must be there for a write to happen.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -77,30 +75,7 @@ struct Job<'a> {
 }
 
 impl Account {
-    /// Refuses to write for a run whose claim on the store is over: another run may have begun.
-    pub(super) fn permitted(&self) -> Result<()> {
-        let claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*claim {
-            Some(claim) if claim.lost_to.is_some() => {
-                Err(StoreError::Locked { holder: claim.lost_to.clone().unwrap_or_default() })
-            }
-            Some(claim) if claim.until < Instant::now() => Err(StoreError::Locked { holder: LAPSED.into() }),
-            _ => Ok(()),
-        }
-    }
-
-    pub(super) async fn put(&self, path: &StorePath, content: Bytes, mode: PutMode) -> Result<Revision> {
-        self.permitted()?;
-        self.put_unguarded(path, content, &mode).await
-    }
-
-    /// Puts whoever holds the store: for the claim itself.
-    pub(super) async fn put_unguarded(
-        &self,
-        path: &StorePath,
-        content: Bytes,
-        mode: &PutMode,
-    ) -> Result<Revision> {
+    pub(super) async fn put(&self, path: &StorePath, content: Bytes, mode: &PutMode) -> Result<Revision> {
         let content_hash = content_hash(&content);
         if let Some(rev) = self.is_there(path, mode, &content_hash) {
             return Ok(rev);
@@ -328,7 +303,7 @@ impl Account {
         entries: &[(StorePath, Vec<u8>, PutMode)],
     ) -> Vec<Result<Revision>> {
         if let [(path, content, mode)] = entries {
-            return vec![self.put(path, Bytes::copy_from_slice(content), mode.clone()).await];
+            return vec![self.put(path, Bytes::copy_from_slice(content), mode).await];
         }
         let mut results: BTreeMap<usize, Result<Revision>> = BTreeMap::new();
         self.look_first(entries).await;
@@ -360,7 +335,7 @@ impl Account {
         // One path twice is meant in this order.
         for place in repeated {
             let (path, content, mode) = &entries[place];
-            let done = self.put(path, Bytes::copy_from_slice(content), mode.clone()).await;
+            let done = self.put(path, Bytes::copy_from_slice(content), mode).await;
             results.insert(place, done);
         }
         results.into_values().collect()
@@ -386,7 +361,6 @@ impl Account {
         content: &'a [u8],
         mode: &'a PutMode,
     ) -> Result<std::result::Result<Job<'a>, Revision>> {
-        self.permitted()?;
         let content_hash = content_hash(content);
         if let Some(rev) = self.is_there(path, mode, &content_hash) {
             return Ok(Err(rev));
@@ -427,16 +401,8 @@ impl Account {
                 }
             }
         }
-        let mut waits = self.transport.patience.waits();
+        let mut waits = self.transport.waits();
         while !pending.is_empty() {
-            // Sending a thousand files takes a while.
-            if self.permitted().is_err() {
-                for job in pending {
-                    let refused = self.permitted().and(Err(StoreError::Locked { holder: LAPSED.into() }));
-                    settle(self, job, refused);
-                }
-                return;
-            }
             let (entries, doubtful) = match self.finish(&pending).await {
                 Ok(finished) => finished,
                 Err(failure) => {
@@ -462,7 +428,7 @@ impl Account {
                 return;
             }
             if pending.len() < asked {
-                waits = self.transport.patience.waits();
+                waits = self.transport.waits();
             }
             let reason = "too_many_write_operations".to_owned();
             let failure = Failure::Throttled { route: FINISH, reason, pause_s: 0, attempts: 1 };
@@ -481,7 +447,7 @@ impl Account {
         self: &Arc<Account>,
         jobs: Vec<Job<'a>>,
     ) -> Vec<(Job<'a>, std::result::Result<String, Failure>)> {
-        let free = Arc::new(Semaphore::new(self.uploads_at_once));
+        let free = Arc::new(Semaphore::new(self.parallel_max));
         let mut sending = JoinSet::new();
         for (i, job) in jobs.iter().enumerate() {
             let permit = free.clone().acquire_owned().await;

@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::credentials::Credentials;
 use super::error::{Failure, tags};
 use super::hash::content_hash;
+use crate::retry::RetryPolicy;
 
 /// A token is renewed this long before it ends, so that no request starts with one about to end.
 const RENEW_BEFORE: Duration = Duration::from_secs(60);
@@ -47,44 +48,10 @@ impl Default for Endpoints {
     }
 }
 
-/// How patient a request is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Patience {
-    /// Attempts of one request, the first included.
-    pub attempts: usize,
-    /// The wait before the second attempt; it doubles from there and is jittered.
-    pub wait_min: Duration,
-    /// The longest wait of our own.
-    pub wait_max: Duration,
-    /// The longest pause asked for by Dropbox that is waited out instead of reported.
-    pub pause_max: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience {
-            attempts: 8,
-            wait_min: Duration::from_millis(500),
-            wait_max: Duration::from_secs(30),
-            pause_max: Duration::from_secs(300),
-        }
-    }
-}
-
-impl Patience {
-    pub(super) fn waits(&self) -> Waits {
-        let waits = ExponentialBuilder::default()
-            .with_min_delay(self.wait_min)
-            .with_max_delay(self.wait_max)
-            .with_max_times(self.attempts.saturating_sub(1))
-            .with_jitter();
-        Waits { waits: waits.build(), attempts: 1 }
-    }
-}
-
 /// The waits between the attempts of one request.
 pub(super) struct Waits {
     waits: ExponentialBackoff,
+    started: Instant,
     attempts: u32,
 }
 
@@ -159,7 +126,7 @@ pub(super) struct Transport {
     client: reqwest::Client,
     endpoints: Endpoints,
     credentials: Credentials,
-    pub(super) patience: Patience,
+    retry: RetryPolicy,
     /// Held while a token is asked for, so that many requests ask once.
     token: tokio::sync::Mutex<Option<Token>>,
     tally: Tally,
@@ -170,10 +137,10 @@ impl Transport {
         client: reqwest::Client,
         endpoints: Endpoints,
         credentials: Credentials,
-        patience: Patience,
+        retry: RetryPolicy,
     ) -> Transport {
         let token = tokio::sync::Mutex::new(None);
-        Transport { client, endpoints, credentials, patience, token, tally: Tally::default() }
+        Transport { client, endpoints, credentials, retry, token, tally: Tally::default() }
     }
 
     /// What was asked of the network so far, tokens included.
@@ -187,6 +154,10 @@ impl Transport {
         }
     }
 
+    pub(super) fn waits(&self) -> Waits {
+        waits(&self.retry)
+    }
+
     /// Sends a request until it is answered, refused for good, or patience ends.
     pub(super) async fn call(
         &self,
@@ -194,7 +165,7 @@ impl Transport {
         argument: &Value,
         style: Style,
     ) -> Result<Reply, Failure> {
-        let mut waits = self.patience.waits();
+        let mut waits = self.waits();
         let mut doubtful = false;
         let mut renewals = 0;
         let mut ended: Option<Token> = None;
@@ -229,19 +200,19 @@ impl Transport {
     ) -> Result<(), Failure> {
         let failure = failure.after(waits.attempts);
         let Some(own) = waits.waits.next() else { return Err(failure) };
-        if pause.is_some_and(|pause| pause > self.patience.pause_max) {
-            return Err(failure);
-        }
-        waits.attempts += 1;
-        add(&self.tally.retries, 1);
         // Everybody who was refused at once would come back at once.
         let wait = match pause {
             Some(pause) => {
                 let share = random_u64() as f64 / u64::MAX as f64;
-                own.max(pause + self.patience.wait_min.mul_f64(share))
+                own.max(pause + self.retry.wait_min.mul_f64(share))
             }
             None => own,
         };
+        if waits.started.elapsed() + wait > self.retry.total_max {
+            return Err(failure);
+        }
+        waits.attempts += 1;
+        add(&self.tally.retries, 1);
         tracing::debug!(%failure, wait_ms = wait.as_millis() as u64, "asking Dropbox again");
         tokio::time::sleep(wait).await;
         Ok(())
@@ -256,7 +227,7 @@ impl Transport {
                 return Ok(token.clone());
             }
         }
-        let mut waits = self.patience.waits();
+        let mut waits = self.waits();
         loop {
             match self.ask_for_token().await {
                 Ok(token) => return Ok(held.insert(token).clone()),
@@ -422,6 +393,16 @@ impl Transport {
     }
 }
 
+/// The waits that a policy allows.
+fn waits(retry: &RetryPolicy) -> Waits {
+    let waits = ExponentialBuilder::default()
+        .with_min_delay(retry.wait_min)
+        .with_max_delay(retry.wait_max)
+        .with_max_times(retry.attempts_max.saturating_sub(1) as usize)
+        .with_jitter();
+    Waits { waits: waits.build(), started: Instant::now(), attempts: 1 }
+}
+
 /// A download must be what its own metadata says; if not, it was damaged on its way.
 fn whole(route: &'static str, result: &Value, content: &[u8]) -> Result<(), Broken> {
     let Some(expected) = result["content_hash"].as_str() else { return Ok(()) };
@@ -508,22 +489,6 @@ mod tests {
     fn a_header_is_ascii() {
         let argument = serde_json::json!({"path": "/Größe/𝄞\u{7f}"});
         assert_eq!(header_json(&argument), r#"{"path":"/Gr\u00f6\u00dfe/\ud834\udd1e\u007f"}"#);
-    }
-
-    #[test]
-    fn waits_are_bounded_and_end() {
-        let patience = Patience {
-            attempts: 5,
-            wait_min: Duration::from_millis(10),
-            wait_max: Duration::from_millis(40),
-            ..Patience::default()
-        };
-        let waits: Vec<Duration> = patience.waits().waits.collect();
-        assert_eq!(waits.len(), 4);
-        assert!(
-            waits.iter().all(|&wait| patience.wait_min <= wait && wait <= 2 * patience.wait_max),
-            "{waits:?}"
-        );
     }
 
     #[test]
