@@ -6,9 +6,10 @@
 //! found. That is what keeps two paths that differ only in case apart: Dropbox takes them for one,
 //! and here the second one is an error instead of an overwrite.
 //!
-//! A write whose answer was lost looks at what is there and takes its own bytes for its own. So of two
-//! writers that race to write the same bytes, one that is in doubt may take the other's for its own;
-//! whoever must know has bytes that nobody else writes, as a run's lease does.
+//! A write whose answer was lost looks at what is there: bytes like its own are taken for its own,
+//! unless that state was known before or is older by Dropbox's clock. So of two writers that race to
+//! write the same bytes within two seconds, one in doubt may take the other's write for its own;
+//! whoever must know writes bytes that nobody else does, as a run's lease.
 //!
 //! Requests are counted, because a service that limits them is asked as little as possible: bytes
 //! that are known to be there are not sent ([`DropboxConfig::trust`]), and [`Store::put_many`]

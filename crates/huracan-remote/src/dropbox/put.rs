@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use huracan_core::words::UtcMs;
 use huracan_store::{PutMode, Revision, StoreError, StorePath};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -24,6 +25,8 @@ const LIST_FIRST_FROM: usize = 50;
 const ROUNDS_MAX: usize = 4;
 /// `rev`s are at least this long.
 const REV_CHARS_MIN: usize = 9;
+/// Dropbox tells times in whole seconds, and its servers may differ by as much.
+const CLOCK_MARGIN_MS: i64 = 2000;
 const WRITE: &str = "write it";
 
 /// What must be there for a write to happen.
@@ -53,6 +56,25 @@ struct Refusal {
     round: usize,
 }
 
+/// What there was before a write began: what cannot be of its making.
+struct Before {
+    /// The state last known.
+    rev: Option<String>,
+    /// The clock of Dropbox, where it is known.
+    now: Option<UtcMs>,
+}
+
+impl Before {
+    /// Whether a file with our bytes can be what an attempt of ours left there.
+    fn may_be_ours(&self, file: &FileMetadata) -> bool {
+        let older = match (self.now, file.server_modified.parse::<UtcMs>()) {
+            (Some(now), Ok(modified)) => modified.0 < now.0 - CLOCK_MARGIN_MS,
+            _ => false,
+        };
+        !older && self.rev.as_ref() != Some(&file.rev)
+    }
+}
+
 /// What a look at the object made of a refusal.
 enum Settled {
     /// The bytes are there after all.
@@ -70,6 +92,7 @@ struct Job<'a> {
     mode: &'a PutMode,
     content_hash: String,
     writing: Writing,
+    before: Before,
     condition: Condition,
     session_id: String,
 }
@@ -81,12 +104,18 @@ impl Account {
             return Ok(rev);
         }
         let writing = self.index.begin(path);
+        let before = self.before(&writing).await;
         let done = match self.condition(path, mode, &writing).await {
-            Ok(condition) => self.write(path, content, &content_hash, mode, condition, false).await,
+            Ok(condition) => self.write(path, content, &content_hash, mode, &before, condition, false).await,
             Err(error) => Err(error),
         };
         self.end(path, &writing, content_hash, &done);
         done
+    }
+
+    async fn before(&self, writing: &Writing) -> Before {
+        let rev = writing.before.as_ref().map(|known| known.rev.clone());
+        Before { rev, now: self.transport.now().await }
     }
 
     /// Whether an overwrite has nothing to do.
@@ -130,6 +159,7 @@ impl Account {
         content: Bytes,
         content_hash: &str,
         mode: &PutMode,
+        before: &Before,
         mut condition: Condition,
         mut doubtful: bool,
     ) -> Result<Revision> {
@@ -144,7 +174,7 @@ impl Account {
             };
             round += 1;
             let refusal = Refusal { route, tags, doubtful, round };
-            match self.settle(path, content_hash, mode, refusal).await? {
+            match self.settle(path, content_hash, mode, before, refusal).await? {
                 Settled::Done(rev) => return Ok(Revision::new(rev)),
                 Settled::Again(next) => condition = next,
             }
@@ -248,6 +278,7 @@ impl Account {
         path: &StorePath,
         content_hash: &str,
         mode: &PutMode,
+        before: &Before,
         refusal: Refusal,
     ) -> Result<Settled> {
         let failed = |failure| store_error(path, WRITE, failure);
@@ -268,7 +299,7 @@ impl Account {
                 let ours = file.content_hash.as_deref() == Some(content_hash);
                 match mode {
                     PutMode::Overwrite if ours => Ok(Settled::Done(file.rev)),
-                    _ if ours && refusal.doubtful => Ok(Settled::Done(file.rev)),
+                    _ if ours && refusal.doubtful && before.may_be_ours(&file) => Ok(Settled::Done(file.rev)),
                     PutMode::Overwrite => again(Condition::Rev(file.rev)),
                     PutMode::Create => exists(),
                     // The very state that was asked for: the bytes were there before, or nothing was
@@ -366,10 +397,21 @@ impl Account {
             return Ok(Err(rev));
         }
         let writing = self.index.begin(path);
+        let before = self.before(&writing).await;
         match self.condition(path, mode, &writing).await {
             Ok(condition) => {
                 let session_id = String::new();
-                Ok(Ok(Job { place, path, content, mode, content_hash, writing, condition, session_id }))
+                Ok(Ok(Job {
+                    place,
+                    path,
+                    content,
+                    mode,
+                    content_hash,
+                    writing,
+                    before,
+                    condition,
+                    session_id,
+                }))
             }
             Err(error) => {
                 self.index.end(path, &writing, None);
@@ -504,14 +546,14 @@ impl Account {
         };
         let content = || Bytes::copy_from_slice(job.content);
         let rewrite = |condition, doubtful| {
-            self.write(job.path, content(), &job.content_hash, job.mode, condition, doubtful)
+            self.write(job.path, content(), &job.content_hash, job.mode, &job.before, condition, doubtful)
         };
         if tags.starts_with("lookup_failed") {
             // The session is used up, by a commit whose answer was lost perhaps, or it is too old.
             return rewrite(job.condition.clone(), doubtful).await;
         }
         let refusal = Refusal { route: FINISH, tags: tags.to_owned(), doubtful, round: 0 };
-        match self.settle(job.path, &job.content_hash, job.mode, refusal).await? {
+        match self.settle(job.path, &job.content_hash, job.mode, &job.before, refusal).await? {
             Settled::Done(rev) => Ok(Revision::new(rev)),
             Settled::Again(condition) => rewrite(condition, doubtful).await,
         }

@@ -87,7 +87,11 @@ fn the_contract_of_stores_holds() {
 
 #[test]
 fn the_contract_holds_for_one_writer_whose_answers_get_lost() {
-    let (stand_in, store) = fresh();
+    let stand_in = DropboxStandIn::start().unwrap();
+    let mut patient = config(&stand_in);
+    // Nearly every second request fails.
+    patient.retry.attempts_max = 30;
+    let store = DropboxStore::open(patient).unwrap();
     stand_in.switch(|switches| {
         switches.every = vec![
             (5, Fault::TooManyRequests { retry_after_s: 0 }),
@@ -238,6 +242,19 @@ fn a_lost_answer_is_no_conflict_with_ourselves() {
         store.delete(&x).unwrap();
         assert_eq!(store.get(&x).unwrap(), None);
     }
+}
+
+#[test]
+fn in_doubt_older_bytes_like_ours_are_not_ours() {
+    let (stand_in, store) = fresh();
+    store.put(&path("x"), b"1", PutMode::Create).unwrap();
+    next(&stand_in, UPLOAD, Fault::Status(500));
+    assert_eq!(store.put(&path("x"), b"1", PutMode::Create).unwrap_err().code(), "store_already_exists");
+    // Another process does not know the state, but the time.
+    stand_in.switch(|switches| switches.clock_shift_s = 5);
+    next(&stand_in, UPLOAD, Fault::Status(500));
+    let error = open(&stand_in).put(&path("x"), b"1", PutMode::Create).unwrap_err();
+    assert_eq!(error.code(), "store_already_exists");
 }
 
 #[test]

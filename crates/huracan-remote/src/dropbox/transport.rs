@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
@@ -130,6 +131,8 @@ pub(super) struct Transport {
     /// Held while a token is asked for, so that many requests ask once.
     token: tokio::sync::Mutex<Option<Token>>,
     tally: Tally,
+    /// The clock of Dropbox when it last answered.
+    clock: Mutex<Option<(UtcMs, Instant)>>,
 }
 
 impl Transport {
@@ -140,7 +143,15 @@ impl Transport {
         retry: RetryPolicy,
     ) -> Transport {
         let token = tokio::sync::Mutex::new(None);
-        Transport { client, endpoints, credentials, retry, token, tally: Tally::default() }
+        Transport {
+            client,
+            endpoints,
+            credentials,
+            retry,
+            token,
+            tally: Tally::default(),
+            clock: Mutex::new(None),
+        }
     }
 
     /// What was asked of the network so far, tokens included.
@@ -152,6 +163,17 @@ impl Transport {
             bytes_up: read(&self.tally.bytes_up),
             bytes_down: read(&self.tally.bytes_down),
         }
+    }
+
+    /// The clock of Dropbox, from its last answer; the first one is that for the token.
+    pub(super) async fn now(&self) -> Option<UtcMs> {
+        let read = || *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        if read().is_none() {
+            // Whatever fails here fails again, and is told, where the token is used.
+            let _ = self.token(None).await;
+        }
+        let (then, answered) = read()?;
+        Some(UtcMs(then.0 + i64::try_from(answered.elapsed().as_millis()).ok()?))
     }
 
     pub(super) fn waits(&self) -> Waits {
@@ -323,7 +345,7 @@ impl Transport {
         };
         add(&self.tally.requests, 1);
         let (status, headers, body) = self.exchange(route, request).await?;
-        let date = headers.get(DATE).and_then(|date| http_date(date.to_str().ok()?));
+        let date = date(&headers);
         let reply = |outcome, content| Reply { outcome, content, doubtful: false, date };
         match status {
             200 => {
@@ -381,6 +403,9 @@ impl Transport {
         let mut response = request.send().await.map_err(broken)?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
+        if let Some(date) = date(&headers) {
+            *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some((date, Instant::now()));
+        }
         let mut body = Vec::with_capacity(response.content_length().unwrap_or(0).min(64 << 20) as usize);
         while let Some(chunk) = response.chunk().await.map_err(broken)? {
             if body.len() as u64 + chunk.len() as u64 > DOWNLOAD_BYTES_MAX {
@@ -460,6 +485,10 @@ fn header_json(argument: &Value) -> String {
         }
     }
     text
+}
+
+fn date(headers: &HeaderMap) -> Option<UtcMs> {
+    headers.get(DATE).and_then(|date| http_date(date.to_str().ok()?))
 }
 
 fn http_date(text: &str) -> Option<UtcMs> {
