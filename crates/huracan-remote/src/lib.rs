@@ -1,6 +1,7 @@
 //! Stores that are not a folder of this machine, behind the same four verbs, and the outbox that
 //! carries a finished run there when the network allows.
 
+mod conditions;
 pub mod dropbox;
 pub mod lease;
 mod retry;
@@ -10,4 +11,5 @@ pub mod s3;
 pub mod testing;
 mod unique;
 
+pub use conditions::check_conditions;
 pub use retry::RetryPolicy;

@@ -79,6 +79,9 @@ impl<S: Store> Store for Faulty<S> {
     fn lock_run(&self, owner: &RunOwner) -> Result<RunLock> {
         self.step(|| self.inner.lock_run(owner))
     }
+    fn usage(&self) -> Option<Usage> {
+        self.inner.usage()
+    }
 }
 
 /// A way in which one operation of a [`Flaky`] store fails.

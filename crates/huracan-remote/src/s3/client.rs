@@ -30,6 +30,9 @@ const BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 const SAID_CHARS_MAX: usize = 200;
 
 /// One bucket, or a folder in it.
+///
+/// A write that was given up for lost may still be on its way: one on a condition is refused when it
+/// arrives late, an unconditional one may undo what was written since.
 pub(super) struct Client {
     http: reqwest::Client,
     bucket: Bucket,
@@ -95,7 +98,10 @@ impl Client {
             // reqwest panics without one. Another thread may have been faster: then there is one.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let http = reqwest::Client::builder()
+        let loopback = bucket.base_url().host_str().is_some_and(is_loopback);
+        let builder = reqwest::Client::builder();
+        // A proxy for the world outside is not for this machine.
+        let http = if loopback { builder.no_proxy() } else { builder }
             .user_agent(concat!("huracan/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(10))
             // A redirect would be followed with a signature for another host.
@@ -207,11 +213,17 @@ impl Client {
         let mut retries = self.retries();
         loop {
             let action = self.bucket.delete_object(Some(credentials), &key);
-            match self.send(path.as_str(), Purpose::Write, action, Bytes::new()).await {
+            let fault = match self.send(path.as_str(), Purpose::Write, action, Bytes::new()).await {
                 Ok(answer) if answer.status == 404 => return self.missing(&answer),
+                // Another's write was under way.
+                Ok(Answer { status: status @ (409 | 412), body, .. }) => {
+                    let failed = Transient { reason: said(status, &body), retry_after: None };
+                    Fault::Transient { failed, maybe_done: false }
+                }
                 Ok(_) => return Ok(()),
-                Err(fault) => self.again(&mut retries, path.as_str(), fault).await?,
-            }
+                Err(fault) => fault,
+            };
+            self.again(&mut retries, path.as_str(), fault).await?;
         }
     }
 
@@ -312,7 +324,8 @@ impl Client {
         }
     }
 
-    /// One attempt at one request: an answer of 2xx, 404, 409 or 412, or why there is none.
+    /// One attempt at one request: an answer of 2xx or 404, for a write also 409 and 412, or why there
+    /// is none.
     async fn send<'a>(
         &self,
         path: &str,
@@ -345,7 +358,8 @@ impl Client {
         let body = response.bytes().await.map_err(|error| lost(error, timeout))?;
         self.bytes_down.fetch_add(body.len() as u64, Ordering::Relaxed);
         match status {
-            200..=299 | 404 | 409 | 412 => Ok(Answer { status, headers, body }),
+            200..=299 | 404 => Ok(Answer { status, headers, body }),
+            409 | 412 if purpose == Purpose::Write => Ok(Answer { status, headers, body }),
             _ => {
                 let off_ms = self.clock_ahead_ms.load(Ordering::Relaxed) - ahead_ms;
                 Err(refusal(path, purpose, status, &headers, &body, off_ms))
@@ -365,10 +379,7 @@ fn bucket(config: &S3Config) -> std::result::Result<Bucket, S3ConfigError> {
         let reason = "it has a user name or password, expected them in the credentials".to_owned();
         return Err(S3ConfigError::Endpoint { found, reason });
     }
-    let loopback = endpoint.host_str().is_some_and(|host| {
-        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-    });
+    let loopback = endpoint.host_str().is_some_and(is_loopback);
     if endpoint.scheme() != "https" && !(endpoint.scheme() == "http" && loopback) {
         return Err(failed("expected https; plain http is for servers on this machine".to_owned()));
     }
@@ -376,6 +387,11 @@ fn bucket(config: &S3Config) -> std::result::Result<Bucket, S3ConfigError> {
     Bucket::new(endpoint, style, config.bucket.clone(), config.region.clone()).map_err(|error| {
         failed(format!("{error}; a server reached by its address needs the bucket in the path (path style)"))
     })
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// The method and the URL, signed by the time the server has.

@@ -38,6 +38,8 @@ fn a_bucket_keeps_the_contract() {
     let Some(server) = S3Server::shared() else { return };
     let store = S3Store::open(server.new_bucket()).unwrap();
     let started = Instant::now();
+    crate::check_conditions(&store).unwrap();
+    assert_eq!(store.usage().unwrap().requests, 6, "the swap that is refused is looked up once");
     contract::holds_for(&store);
     let usage = store.usage().unwrap();
     println!("the contract on S3: {usage:?} in {} ms", started.elapsed().as_millis());
@@ -226,9 +228,12 @@ fn refusals_are_told_apart() {
     assert_eq!(store.get(&path("forbidden/x")).unwrap_err().code(), "store_denied");
     proxy.then([status(507)]);
     assert_eq!(store.put(&path("x"), b"1", PutMode::Create).unwrap_err().code(), "store_no_space");
+    proxy.then([status(409), status(409), status(409)]);
+    store.delete(&path("x")).unwrap();
+    assert_eq!(store.usage().unwrap().retries, 3, "a delete that met a write is repeated");
     proxy.then([status(501)]);
     assert_eq!(store.put(&path("x"), b"1", PutMode::Create).unwrap_err().code(), "store_io");
-    assert_eq!(store.usage().unwrap().retries, 0);
+    assert_eq!(store.usage().unwrap().retries, 3);
 
     let right = S3Server::shared().unwrap().new_bucket();
     let open = |config: S3Config| S3Store::open(config).unwrap();
