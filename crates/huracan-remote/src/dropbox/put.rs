@@ -444,8 +444,9 @@ impl Account {
             }
         }
         let mut waits = self.transport.waits();
+        let mut doubtful = false;
         while !pending.is_empty() {
-            let (entries, doubtful) = match self.finish(&pending).await {
+            let (entries, now) = match self.finish(&pending).await {
                 Ok(finished) => finished,
                 Err(failure) => {
                     for job in pending {
@@ -455,6 +456,8 @@ impl Account {
                     return;
                 }
             };
+            // A commit whose answer was lost may show only when what was crowded is committed again.
+            doubtful |= now;
             let asked = pending.len();
             let mut crowded = Vec::new();
             for (job, entry) in pending.into_iter().zip(entries) {
@@ -548,10 +551,13 @@ impl Account {
         let rewrite = |condition, doubtful| {
             self.write(job.path, content(), &job.content_hash, job.mode, &job.before, condition, doubtful)
         };
-        if tags.starts_with("lookup_failed") {
-            // The session is used up, by a commit whose answer was lost perhaps, or it is too old.
+        let used_up = tags.starts_with("lookup_failed");
+        if used_up && !doubtful {
+            // Dropbox has lost or dropped the content.
             return rewrite(job.condition.clone(), doubtful).await;
         }
+        // Used up by a commit whose answer was lost, most likely: then the bytes are there.
+        let tags = if used_up { "path/conflict" } else { tags };
         let refusal = Refusal { route: FINISH, tags: tags.to_owned(), doubtful, round: 0 };
         match self.settle(job.path, &job.content_hash, job.mode, &job.before, refusal).await? {
             Settled::Done(rev) => Ok(Revision::new(rev)),
