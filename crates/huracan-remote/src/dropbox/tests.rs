@@ -55,6 +55,15 @@ fn fresh() -> (DropboxStandIn, DropboxStore) {
     (stand_in, store)
 }
 
+/// For thousands of requests of which nearly every second one fails.
+fn fresh_and_patient() -> (DropboxStandIn, DropboxStore) {
+    let stand_in = DropboxStandIn::start().unwrap();
+    let mut patient = config(&stand_in);
+    patient.retry.attempts_max = 30;
+    let store = DropboxStore::open(patient).unwrap();
+    (stand_in, store)
+}
+
 fn next(stand_in: &DropboxStandIn, route: &str, fault: Fault) {
     stand_in.switch(|switches| switches.next.push_back((route.into(), fault)));
 }
@@ -87,11 +96,7 @@ fn the_contract_of_stores_holds() {
 
 #[test]
 fn the_contract_holds_for_one_writer_whose_answers_get_lost() {
-    let stand_in = DropboxStandIn::start().unwrap();
-    let mut patient = config(&stand_in);
-    // Nearly every second request fails.
-    patient.retry.attempts_max = 30;
-    let store = DropboxStore::open(patient).unwrap();
+    let (stand_in, store) = fresh_and_patient();
     stand_in.switch(|switches| {
         switches.every = vec![
             (5, Fault::TooManyRequests { retry_after_s: 0 }),
@@ -109,7 +114,7 @@ fn the_contract_holds_for_one_writer_whose_answers_get_lost() {
 /// for its own.
 #[test]
 fn the_contract_holds_when_much_is_refused() {
-    let (stand_in, store) = fresh();
+    let (stand_in, store) = fresh_and_patient();
     stand_in.switch(|switches| {
         switches.every = vec![
             (5, Fault::TooManyRequests { retry_after_s: 0 }),
@@ -506,7 +511,7 @@ fn a_batch_whose_answer_was_lost_is_there() {
 
 #[test]
 fn everything_fails_now_and_then_and_nothing_is_lost() {
-    let (stand_in, store) = fresh();
+    let (stand_in, store) = fresh_and_patient();
     stand_in.switch(|switches| {
         switches.every = vec![
             (7, Fault::TooManyRequests { retry_after_s: 0 }),
