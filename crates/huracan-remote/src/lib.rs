@@ -2,6 +2,7 @@
 //! carries a finished run there when the network allows.
 
 mod conditions;
+pub mod dropbox;
 pub mod lease;
 pub mod outbox;
 mod retry;
