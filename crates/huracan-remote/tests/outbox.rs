@@ -643,3 +643,20 @@ fn somebody_who_asks_to_stop_is_heard_and_the_next_push_goes_on() {
     machine.push(&remote).unwrap();
     assert_eq!(contents(&remote), contents(&machine.local));
 }
+
+#[test]
+fn a_pointer_that_stays_on_its_folder_does_not_read_it_back_again() {
+    let (machine, remote) = (Machine::with_run("a"), MemoryStore::default());
+    machine.push(&remote).unwrap();
+    let (symbol, folder) = (coin("BTCUSDT"), at("models/BTCUSDT/baseline_20250801"));
+    let (champion, seen) = champions::read(&machine.local, &symbol).unwrap().unwrap();
+    let expires_at = UtcMs(champion.expires_at.0.0 + UtcMs::DAY);
+    let nomination = champions::Nomination { expires_at, ..samples::nomination(folder) };
+    assert!(champions::point(&machine.local, &nomination, Some(&seen)).unwrap().moved);
+    let counted = Faulty::never(&remote);
+    assert_eq!(machine.push(&counted).unwrap().pointers, 1);
+    // The lock, a look at the folder the pointer names there, one at its state and at the two files that
+    // every publication changes, and the put.
+    assert_eq!(counted.operations(), 6);
+    assert_eq!(contents(&remote), contents(&machine.local));
+}

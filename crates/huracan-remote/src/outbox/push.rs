@@ -259,7 +259,10 @@ impl Mirror<'_> {
                 }
                 goes_on &= (self.watch)(Step { stage, done, total, detail: path.as_str() });
             }
-            self.journal.save()?;
+            // The last batch is noted with the end of the push, whatever that end is.
+            if waiting.peek().is_some() {
+                self.journal.save()?;
+            }
             match broken {
                 Some(error) => return Err(error.into()),
                 None if !goes_on => return Err(OutboxError::Interrupted),
@@ -306,11 +309,19 @@ impl Mirror<'_> {
         if clashes.is_empty() { Ok(()) } else { Err(OutboxError::Conflict { clashes }) }
     }
 
-    /// Reads back from the remote what these pointers are to name.
+    /// Reads back from the remote what these pointers are to name. A folder that the coin's pointer names
+    /// there already was read back when it came to be named, and has not changed since.
     fn verify(&self, pointers: &[&Change]) -> Result<()> {
         let encoders = self.each("verify", pointers, |change| {
             let bytes = change.bytes.as_deref().unwrap_or_default();
             let champion: Champion = from_bytes(&change.path, bytes)?;
+            let named = self.remote.get(&change.path)?;
+            let named = named.and_then(|object| from_bytes::<Champion>(&change.path, &object.bytes).ok());
+            let folder_and_needs =
+                |c: &Champion| (c.model_path.clone(), c.model_sha256.clone(), c.encoder_id.clone());
+            if named.as_ref().map(folder_and_needs) == Some(folder_and_needs(&champion)) {
+                return Ok(None);
+            }
             let folder = StorePath::new(champion.model_path)?;
             let model = models::read_model(self.remote, &folder)?;
             let found = model.manifest.files.get("model.bin").map_or("none", |file| file.sha256.as_str());

@@ -19,6 +19,8 @@ use std::path::PathBuf;
 The first run takes the engine.start_with_symbols most liquid coins; each completed run in the store
 grows the universe to engine.target_symbols. --symbols overrides that.
 Running twice over the same candles and coins changes nothing: the second run says so and ends.
+A --store that is not a folder of this machine is brought up to date before and carried to after the
+run; without network the run is published here, says so, and huracan store sync carries it later.
 
 Examples:
   huracan train --candles ./candles --bar 1h
