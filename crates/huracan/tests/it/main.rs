@@ -3,9 +3,13 @@
 mod binary;
 mod champions;
 mod configuration;
+mod contents;
 mod export;
+mod faults;
 mod floors;
+mod kill_loop;
 mod market;
 mod project;
 mod run;
+mod small_market;
 mod training;

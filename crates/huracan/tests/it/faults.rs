@@ -1,0 +1,1 @@
+//! Faults from outside: kills, full and failing disks, torn files, signals.
