@@ -18,10 +18,11 @@ mod small_market;
 
 use clap::Parser;
 use huracan::cli::{self, World};
-use huracan_core::words::Seed;
+use huracan_core::words::{Seed, UtcMs};
 use kill_loop::process::Bench;
-use kill_loop::scenarios::{Coordinator, TwoCoordinators};
-use kill_loop::{Reference, Scenario, Tally, table};
+use kill_loop::scenarios::{Coordinator, TornWrites, TwoCoordinators};
+use kill_loop::table::{self, Line};
+use kill_loop::{Reference, Scenario};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,7 +39,7 @@ struct Options {
     /// Worker threads of every run [default: the configuration's]
     #[arg(long)]
     workers: Option<u64>,
-    /// Only this scenario: coordinator, two-coordinators
+    /// Only this scenario: first-night, next-night, torn-writes, two-coordinators
     #[arg(long)]
     only: Option<String>,
     /// Another program to kill than this one
@@ -77,40 +78,67 @@ fn looped(options: &Options) -> Result<ExitCode, String> {
         .disable_cleanup(options.keep)
         .tempdir()
         .map_err(|error| format!("no folder for the stores: {error}"))?;
+    let place = place.path();
     if options.keep {
-        eprintln!("market and stores are in {}", place.path().display());
+        eprintln!("market and stores are in {}", place.display());
     }
-    let bench = bench(options, place.path())?;
-    let reference = Reference::make(&bench, &place.path().join("undisturbed"))?;
-    let mut tallies: Vec<(&str, Tally)> = Vec::new();
-    for (mut scenario, kills) in scenarios(options)? {
-        let seed = Seed(options.seed);
-        let tally = kill_loop::run(&bench, &reference, scenario.as_mut(), place.path(), kills, seed)?;
-        tallies.push((scenario.name(), tally));
+    let bench = bench(options, place)?;
+    let wanted = wanted(options)?;
+    let parts: u64 = wanted.iter().map(|(_, own)| own).sum();
+    let mut lines = Vec::new();
+    for (name, own) in wanted {
+        let start = if name == NEXT_NIGHT { Some(night_before(&bench, place)?) } else { None };
+        let undisturbed = place.join(format!("{name}-undisturbed"));
+        let reference = Reference::make(&bench, &undisturbed, start.as_deref())?;
+        let mut scenario: Box<dyn Scenario> = match name {
+            TORN => Box::new(TornWrites),
+            TWO => Box::new(TwoCoordinators),
+            _ => Box::new(Coordinator(name)),
+        };
+        let kills = (options.kills * own).div_ceil(parts);
+        let tally = kill_loop::run(&bench, &reference, scenario.as_mut(), place, kills, Seed(options.seed))?;
+        lines.push(Line { name, tally, reference });
     }
     if options.json {
-        println!("{:#}", table::json(&tallies, &reference, options.seed));
+        println!("{:#}", table::json(&lines, options.seed));
     } else {
-        print!("{}", table::text(&tallies, &reference));
+        print!("{}", table::text(&lines));
     }
-    let holds = tallies.iter().all(|(_, tally)| tally.violations().is_empty());
+    let holds = lines.iter().all(|line| line.tally.violations().is_empty());
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The scenarios asked for, each with its share of the kills.
-fn scenarios(options: &Options) -> Result<Vec<(Box<dyn Scenario>, u64)>, String> {
-    let all: [(Box<dyn Scenario>, u64); 2] =
-        [(Box::new(Coordinator), 4), (Box::new(TwoCoordinators), 1)];
-    let names: Vec<&str> = all.iter().map(|(scenario, _)| scenario.name()).collect();
-    let names = names.join(", ");
-    let wanted = |name: &str| options.only.as_ref().is_none_or(|only| only == name);
-    let chosen: Vec<_> = all.into_iter().filter(|(scenario, _)| wanted(scenario.name())).collect();
-    if chosen.is_empty() {
-        let only = options.only.as_deref().unwrap_or_default();
-        return Err(format!("{only:?} is no scenario, expected one of {names}"));
+/// A store is brought from nothing to its first roster.
+const FIRST_NIGHT: &str = "first-night";
+/// A store with a roster is brought to the next one, while champions are challenged.
+const NEXT_NIGHT: &str = "next-night";
+/// What was not settled is torn.
+const TORN: &str = "torn-writes";
+/// Two runs want one store.
+const TWO: &str = "two-coordinators";
+/// Every scenario, with its part of the kills.
+const SCENARIOS: [(&str, u64); 4] = [(FIRST_NIGHT, 4), (NEXT_NIGHT, 2), (TORN, 2), (TWO, 2)];
+
+/// The scenarios asked for, each with its part of the kills.
+fn wanted(options: &Options) -> Result<Vec<(&'static str, u64)>, String> {
+    let is_wanted = |name: &str| options.only.as_ref().is_none_or(|only| only == name);
+    let wanted: Vec<_> = SCENARIOS.into_iter().filter(|(name, _)| is_wanted(name)).collect();
+    if wanted.is_empty() {
+        let (only, names) = (options.only.as_deref().unwrap_or_default(), SCENARIOS.map(|(name, _)| name));
+        return Err(format!("{only:?} is no scenario, expected one of {}", names.join(", ")));
     }
-    let parts: u64 = chosen.iter().map(|(_, parts)| parts).sum();
-    Ok(chosen.into_iter().map(|(s, own)| (s, (options.kills * own).div_ceil(parts))).collect())
+    Ok(wanted)
+}
+
+/// The store of a run that saw the market five days earlier.
+fn night_before(bench: &Bench, place: &Path) -> Result<PathBuf, String> {
+    let store = place.join("night-before");
+    let until = UtcMs(small_market::spec().end().0 - 5 * UtcMs::DAY);
+    let ran = Bench { until: Some(until), ..bench.clone() }.start(&store)?.let_through()?;
+    match ran.code {
+        Some(0) => Ok(store),
+        code => Err(format!("the run of the night before ended with {code:?}: {}{}", ran.out, ran.notes)),
+    }
 }
 
 fn bench(options: &Options, place: &Path) -> Result<Bench, String> {
@@ -119,10 +147,9 @@ fn bench(options: &Options, place: &Path) -> Result<Bench, String> {
     std::fs::write(market.join("test.yaml"), small_market::CONFIG)
         .map_err(|error| format!("{}: {error}", market.display()))?;
     let own = std::env::current_exe().map_err(|error| format!("this program has no path: {error}"))?;
-    Ok(match &options.program {
-        Some(program) => {
-            Bench { program: program.clone(), first: Vec::new(), market, workers: options.workers }
-        }
-        None => Bench { program: own, first: vec!["huracan".into()], market, workers: options.workers },
-    })
+    let (program, first) = match &options.program {
+        Some(program) => (program.clone(), Vec::new()),
+        None => (own, vec!["huracan".into()]),
+    };
+    Ok(Bench { program, first, market, workers: options.workers, until: None })
 }

@@ -26,33 +26,23 @@ impl Snapshot {
     /// # Errors
     /// When a file cannot be read.
     pub fn take(folder: &Path) -> Result<Snapshot, String> {
-        let mut snapshot = Snapshot::default();
+        let (store, mut temporaries) = (MemoryStore::default(), 0);
         if folder.exists() {
-            snapshot.walk(folder, folder)?;
+            walk(folder, folder, &store, &mut temporaries)?;
         }
-        snapshot.paths.sort();
-        snapshot.acknowledged = snapshot.acknowledged();
-        Ok(snapshot)
+        Ok(Snapshot { temporaries, ..Snapshot::of(&store)? })
     }
 
-    fn walk(&mut self, root: &Path, folder: &Path) -> Result<(), String> {
-        let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
-        for entry in std::fs::read_dir(folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-            if name.starts_with('.') {
-                self.temporaries += u64::from(name.starts_with(".tmp-"));
-            } else if path.is_dir() {
-                self.walk(root, &path)?;
-            } else {
-                let text = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-                let object = StorePath::new(text).map_err(|error| error.to_string())?;
-                let bytes = std::fs::read(&path).map_err(failed)?;
-                self.store.put(&object, &bytes, PutMode::Create).map_err(|error| error.to_string())?;
-                self.paths.push(object);
-            }
-        }
-        Ok(())
+    /// The objects of a store in memory.
+    ///
+    /// # Errors
+    /// When it cannot be listed.
+    pub fn of(store: &MemoryStore) -> Result<Snapshot, String> {
+        let entries = store.list(None).map_err(|error| error.to_string())?;
+        let paths = entries.into_iter().map(|entry| entry.path).collect();
+        let mut snapshot = Snapshot { store: store.clone(), paths, ..Snapshot::default() };
+        snapshot.acknowledged = snapshot.acknowledged();
+        Ok(snapshot)
     }
 
     fn bytes(&self, path: &StorePath) -> Vec<u8> {
@@ -111,9 +101,7 @@ impl Snapshot {
         };
         let folders = self.folders_with("manifest.json", &["models"]);
         twice("models of one coin and day:", folders.into_iter().map(day).collect());
-        let data_end = |folder: StorePath| {
-            folder.name().split('-').next().unwrap_or_default().to_owned()
-        };
+        let data_end = |folder: StorePath| folder.name().split('-').next().unwrap_or_default().to_owned();
         let records = self.folders_with("run.json", &["runs"]);
         twice("records of one run:", records.into_iter().map(data_end).collect());
         let log = promotions::read(&self.store).unwrap_or_default();
@@ -171,10 +159,14 @@ impl Snapshot {
         for line in found.map_or_else(Vec::new, |(roster, _)| roster.symbols) {
             self.model(&line.model_path, &line.model_sha256, line.encoder_id.as_deref())?;
             let pointer = champions::read(&self.store, &line.symbol).map_err(|error| error.to_string())?;
-            let (champion, _) = pointer.ok_or_else(|| format!("{} has a rank and no champion", line.symbol))?;
+            let (champion, _) =
+                pointer.ok_or_else(|| format!("{} has a rank and no champion", line.symbol))?;
             let before = champion.previous.map(|before| before.model_path);
             if line.model_path != champion.model_path && before.as_ref() != Some(&line.model_path) {
-                return Err(format!("{} is neither the champion of {} nor was it", line.model_path, line.symbol));
+                return Err(format!(
+                    "{} is neither the champion of {} nor was it",
+                    line.model_path, line.symbol
+                ));
             }
         }
         Ok(())
@@ -200,13 +192,34 @@ impl Snapshot {
     }
 }
 
+/// Copies the objects below `folder` and counts the temporaries between them.
+fn walk(root: &Path, folder: &Path, store: &MemoryStore, temporaries: &mut u64) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        if name.starts_with('.') {
+            *temporaries += u64::from(name.starts_with(".tmp-"));
+        } else if path.is_dir() {
+            walk(root, &path, store, temporaries)?;
+        } else {
+            let text = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+            let object = StorePath::new(text).map_err(|error| error.to_string())?;
+            let bytes = std::fs::read(&path).map_err(failed)?;
+            store.put(&object, &bytes, PutMode::Create).map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(())
+}
+
 fn nothing<T>(found: Result<T, StoreError>) -> Result<(), String> {
     found.map(|_| ()).map_err(|error| error.to_string())
 }
 
-/// Processor seconds of the run that a store holds, by its own profile.
+/// Processor seconds of the latest run that a store holds, by its own profile.
 pub fn cpu_s(store: &Path) -> Option<f64> {
-    let run = std::fs::read_dir(store.join("runs")).ok()?.next()?.ok()?.path();
+    let runs = std::fs::read_dir(store.join("runs")).ok()?;
+    let run = runs.filter_map(|entry| Some(entry.ok()?.path())).max()?;
     let profile: Value = serde_json::from_slice(&std::fs::read(run.join("profile.json")).ok()?).ok()?;
     profile["cpu_s"].as_f64()
 }

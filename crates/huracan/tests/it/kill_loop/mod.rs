@@ -16,7 +16,7 @@ use dead_store::Snapshot;
 use huracan_core::words::Seed;
 use process::{Bench, Ran};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Seeded numbers, each drawn once.
@@ -51,6 +51,8 @@ impl Dice {
 
 /// What an undisturbed run looks like: what all others are held against.
 pub struct Reference {
+    /// The store that a life begins with; `None` begins with nothing.
+    pub start: Option<PathBuf>,
     /// Its store without what carries the clock.
     pub files: BTreeMap<String, Vec<u8>>,
     /// From the start of the process to its end.
@@ -62,11 +64,12 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Makes the run.
+    /// Makes the run, in a store of its own.
     ///
     /// # Errors
     /// When it does not succeed.
-    pub fn make(bench: &Bench, store: &Path) -> Result<Reference, String> {
+    pub fn make(bench: &Bench, store: &Path, start: Option<&Path>) -> Result<Reference, String> {
+        begin(store, start)?;
         let running = bench.start(store)?;
         let ran = running.let_through()?;
         if ran.code != Some(0) {
@@ -79,7 +82,8 @@ impl Reference {
         if files.len() < 20 {
             return Err(format!("the undisturbed run left only {} files", files.len()));
         }
-        Ok(Reference { files, wall: ran.wall, publish: ran.wall.saturating_sub(began), cpu_s })
+        let publish = ran.wall.saturating_sub(began);
+        Ok(Reference { start: start.map(Path::to_owned), files, wall: ran.wall, publish, cpu_s })
     }
 }
 
@@ -94,6 +98,15 @@ pub trait Scenario {
     /// # Errors
     /// When a process cannot be started or does what it never may.
     fn disturb(&mut self, scene: &Scene<'_>, dice: &mut Dice, tally: &mut Tally) -> Result<(), String>;
+
+    /// Spoils what a dying machine may spoil, after the dead store was looked at: nothing, unless the
+    /// scenario says otherwise.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn spoil(&mut self, _store: &Path, _dice: &mut Dice, _tally: &mut Tally) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// Where a scenario acts.
@@ -121,6 +134,8 @@ pub struct Tally {
     pub looked_at: u64,
     /// Temporary files that writers left when they died.
     pub temporaries: u64,
+    /// Files torn on purpose: temporaries, scratch, and whatever no manifest vouches for yet.
+    pub torn: u64,
     /// Pointers that named something missing or partial.
     pub dangling: Vec<String>,
     /// Acknowledged work that was gone or done again.
@@ -186,17 +201,24 @@ pub fn run(
     let mut dice = Dice::new(seed.child(scenario.name(), 0));
     let store = place.join(scenario.name());
     while tally.kills < kills {
-        clear(&store)?;
+        begin(&store, reference.start.as_deref())?;
         let scene = Scene { bench, store: &store, reference };
-        let mut before = Snapshot::default();
+        let mut before = Snapshot::take(&store)?;
         for _ in 0..=dice.below(DISTURBANCES_MAX) {
             if tally.kills >= kills {
                 break;
             }
             scenario.disturb(&scene, &mut dice, &mut tally)?;
             before = look(&store, before, &mut tally)?;
+            scenario.spoil(&store, &mut dice, &mut tally)?;
         }
         complete(&scene, before, &mut tally)?;
+        eprintln!(
+            "{}: {} of {kills} killed, {} stores completed",
+            scenario.name(),
+            tally.kills,
+            tally.completed
+        );
         if !tally.violations().is_empty() {
             // The store stays as it is for whoever looks into it.
             break;
@@ -204,6 +226,18 @@ pub fn run(
         clear(&store)?;
     }
     Ok(tally)
+}
+
+/// Empties a store, then copies what it begins with.
+fn begin(store: &Path, start: Option<&Path>) -> Result<(), String> {
+    clear(store)?;
+    for (name, bytes) in start.map(|start| files(start, &[])).unwrap_or_default() {
+        let path = store.join(name);
+        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let written = made.and_then(|()| std::fs::write(&path, bytes));
+        written.map_err(|error| format!("{}: cannot be copied: {error}", path.display()))?;
+    }
+    Ok(())
 }
 
 fn clear(store: &Path) -> Result<(), String> {
@@ -232,7 +266,10 @@ fn complete(scene: &Scene<'_>, before: Snapshot, tally: &mut Tally) -> Result<()
     let began = Instant::now();
     let ran = bench.start(store)?.let_through()?;
     if ran.code != Some(0) {
-        return Err(format!("the run after the last kill ended with {:?}: {}{}", ran.code, ran.out, ran.notes));
+        return Err(format!(
+            "the run after the last kill ended with {:?}: {}{}",
+            ran.code, ran.out, ran.notes
+        ));
     }
     tally.recovery.push(began.elapsed());
     let spent_s = if ran.is_up_to_date() { 0.0 } else { dead_store::cpu_s(store).unwrap_or(f64::NAN) };

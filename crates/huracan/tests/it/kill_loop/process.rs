@@ -1,5 +1,6 @@
 //! Runs as processes of their own: started, followed by what they say, killed at an instant.
 
+use huracan_core::words::UtcMs;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -10,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How `huracan` is started, and on what.
+#[derive(Clone)]
 pub struct Bench {
     /// The program.
     pub program: PathBuf,
@@ -19,6 +21,8 @@ pub struct Bench {
     pub market: PathBuf,
     /// Worker threads; `None` leaves it to the configuration.
     pub workers: Option<u64>,
+    /// Use only bars complete by then; `None` uses all.
+    pub until: Option<UtcMs>,
 }
 
 /// When a process is to be killed.
@@ -53,6 +57,9 @@ impl Bench {
         command.arg("--store").arg(store);
         if let Some(workers) = self.workers {
             command.args(["--workers", &workers.to_string()]);
+        }
+        if let Some(until) = self.until {
+            command.args(["--until", &until.to_string()]);
         }
         Running::start(command)
     }
@@ -151,7 +158,8 @@ impl Running {
             When::InStage(stage, after) => self.began_stage(stage).map(|at| self.began + at + after),
         };
         loop {
-            let left = deadline.map_or(Duration::from_secs(600), |at| at.saturating_duration_since(Instant::now()));
+            let left =
+                deadline.map_or(Duration::from_secs(600), |at| at.saturating_duration_since(Instant::now()));
             match self.notes.recv_timeout(left) {
                 Ok(line) => self.heard.push(line),
                 Err(RecvTimeoutError::Timeout) => return true,
@@ -183,18 +191,6 @@ impl Running {
         self.let_through()
     }
 
-    /// Asks it to stop, by a signal's name.
-    ///
-    /// # Errors
-    /// When there is no `kill` program, or it refuses.
-    pub fn tell(&self, signal: &str) -> Result<(), String> {
-        let told = Command::new("kill").args([&format!("-{signal}"), &self.id().to_string()]).status();
-        match told {
-            Ok(status) if status.success() => Ok(()),
-            other => Err(format!("cannot send {signal} to {}: {other:?}", self.id())),
-        }
-    }
-
     /// Waits for its end.
     ///
     /// # Errors
@@ -204,11 +200,8 @@ impl Running {
         let wall = self.began.elapsed();
         self.heard.extend(self.notes.iter());
         let out = self.out.join().unwrap_or_default();
-        let stages = self
-            .heard
-            .iter()
-            .filter_map(|(at, line)| Some((started_stage(line)?.to_owned(), *at)))
-            .collect();
+        let stages =
+            self.heard.iter().filter_map(|(at, line)| Some((started_stage(line)?.to_owned(), *at))).collect();
         let notes = self.heard.iter().map(|(_, line)| format!("{line}\n")).collect();
         Ok(Ran { code: status.code(), killed: is_sigkill(status), out, notes, stages, wall })
     }

@@ -2,6 +2,8 @@
 
 use super::process::{Ran, Running, When};
 use super::{Dice, Scenario, Scene, Tally};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Long enough for a process to open its store and look at its candles, short enough to be over
@@ -13,11 +15,11 @@ const RECOVERY: Duration = Duration::from_millis(60);
 /// Of ten kills four come at an instant that is uniform over a run, three in its publication, one
 /// just after the start, while the store is being recovered, and two in quick succession: the second
 /// hits the run that follows the first before it has got anywhere.
-pub struct Coordinator;
+pub struct Coordinator(pub &'static str);
 
 impl Scenario for Coordinator {
     fn name(&self) -> &'static str {
-        "coordinator"
+        self.0
     }
 
     fn disturb(&mut self, scene: &Scene<'_>, dice: &mut Dice, tally: &mut Tally) -> Result<(), String> {
@@ -36,6 +38,74 @@ impl Scenario for Coordinator {
         }
         Ok(())
     }
+}
+
+/// One run at a time; when it is killed, the machine goes down with it and tears what was not synced:
+/// temporaries, scratch and caches, and files of model folders that have no manifest yet.
+pub struct TornWrites;
+
+impl Scenario for TornWrites {
+    fn name(&self) -> &'static str {
+        "torn-writes"
+    }
+
+    fn disturb(&mut self, scene: &Scene<'_>, dice: &mut Dice, tally: &mut Tally) -> Result<(), String> {
+        let Scene { bench, store, reference } = *scene;
+        // Every second time while folders are half written; else wherever scratch lies about.
+        let when = match dice.below(2) {
+            0 => When::InStage("publish", dice.time(reference.publish.mul_f64(0.5))),
+            _ => When::AfterStart(dice.time(reference.wall)),
+        };
+        tally.killed(&ended_well(bench.start(store)?.kill_at(when)?)?);
+        Ok(())
+    }
+
+    fn spoil(&mut self, store: &Path, dice: &mut Dice, tally: &mut Tally) -> Result<(), String> {
+        for path in unsettled(store).map_err(|error| format!("{}: {error}", store.display()))? {
+            tear(&path, dice).map_err(|error| format!("{}: {error}", path.display()))?;
+            tally.torn += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Files that nothing vouches for: all below folders whose names start with a dot (but for the store's
+/// locks and ledgers), temporaries, and model folders without a manifest.
+fn unsettled(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    fn walk(folder: &Path, is_unsettled: bool, found: &mut Vec<PathBuf>) -> io::Result<()> {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+            if path.is_dir() {
+                let is_model = name.starts_with("baseline_") && !path.join("manifest.json").exists();
+                let is_cache = name.starts_with('.') && name != ".huracan";
+                walk(&path, is_unsettled || is_model || is_cache, found)?;
+            } else if is_unsettled || name.starts_with(".tmp-") {
+                found.push(path);
+            }
+        }
+        Ok(())
+    }
+    let mut found = Vec::new();
+    if folder.exists() {
+        walk(folder, false, &mut found)?;
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Cuts a file short, overwrites its middle, or empties it.
+fn tear(path: &Path, dice: &mut Dice) -> io::Result<()> {
+    let mut bytes = std::fs::read(path)?;
+    match dice.below(3) {
+        0 => bytes.truncate(bytes.len() / 2),
+        1 => bytes.clear(),
+        _ => {
+            let from = bytes.len() / 3;
+            bytes[from..].iter_mut().take(512).for_each(|byte| *byte = !*byte);
+        }
+    }
+    std::fs::write(path, bytes)
 }
 
 /// Two runs on one store: whoever comes second is turned away and changes nothing; when the first is

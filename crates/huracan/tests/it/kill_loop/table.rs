@@ -18,7 +18,7 @@ fn mean(shares: &[f64]) -> f64 {
 /// A column: its head, and its cell of a tally.
 type Column = (&'static str, fn(&Tally) -> String);
 
-const COLUMNS: [Column; 13] = [
+const COLUMNS: [Column; 14] = [
     ("kills", |t| t.kills.to_string()),
     ("refused", |t| t.refused.to_string()),
     ("looked at", |t| t.looked_at.to_string()),
@@ -29,40 +29,59 @@ const COLUMNS: [Column; 13] = [
     ("dangling", |t| t.dangling.len().to_string()),
     ("unverified", |t| t.unverified.len().to_string()),
     ("temporaries swept", |t| t.temporaries.to_string()),
+    ("files torn", |t| t.torn.to_string()),
     ("resumed", |t| format!("{:.0} %", 100.0 * mean(&t.resumed))),
     ("recovery p50", |t| format!("{:.1} s", seconds(&t.recovery, 0.5))),
     ("max", |t| format!("{:.1} s", seconds(&t.recovery, 1.0))),
 ];
 
+/// A scenario and what came of it.
+pub struct Line {
+    /// The scenario.
+    pub name: &'static str,
+    /// What was counted.
+    pub tally: Tally,
+    /// What it was held against.
+    pub reference: Reference,
+}
+
 /// The table, a line a scenario, and where the kills hit.
-pub fn text(tallies: &[(&str, Tally)], reference: &Reference) -> String {
-    let head = std::iter::once("scenario".to_owned()).chain(COLUMNS.iter().map(|(name, _)| (*name).to_owned()));
+pub fn text(all: &[Line]) -> String {
+    let head =
+        std::iter::once("scenario".to_owned()).chain(COLUMNS.iter().map(|(name, _)| (*name).to_owned()));
     let mut lines: Vec<Vec<String>> = vec![head.collect()];
-    for (name, tally) in tallies {
+    for Line { name, tally, .. } in all {
         let cells = COLUMNS.iter().map(|(_, cell)| cell(tally));
         lines.push(std::iter::once((*name).to_owned()).chain(cells).collect());
     }
     let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..=COLUMNS.len()).map(width).collect();
-    let mut text = format!(
-        "an undisturbed run: {:.1} s, of these {:.1} s from its first publication, {:.1} s of processor, {} files\n\n",
-        reference.wall.as_secs_f64(),
-        reference.publish.as_secs_f64(),
-        reference.cpu_s,
-        reference.files.len()
-    );
+    let mut text = String::new();
     for line in &lines {
         let cells: Vec<String> = line
             .iter()
             .zip(&widths)
             .enumerate()
-            .map(|(i, (cell, width))| if i == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") })
+            .map(
+                |(i, (cell, width))| {
+                    if i == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+                },
+            )
             .collect();
         text.push_str(&format!("{}\n", cells.join("  ")));
     }
-    for (name, tally) in tallies {
-        let stages: Vec<String> = tally.kills_by_stage.iter().map(|(stage, n)| format!("{stage} {n}")).collect();
-        text.push_str(&format!("\n{name} was killed in: {}\n", stages.join(", ")));
+    for Line { name, tally, reference } in all {
+        let stages: Vec<String> =
+            tally.kills_by_stage.iter().map(|(stage, n)| format!("{stage} {n}")).collect();
+        text.push_str(&format!(
+            "\n{name}: an undisturbed run takes {:.1} s, {:.1} s of them from its first publication, {:.1} s of \
+             processor, and leaves {} files\n  killed in: {}\n",
+            reference.wall.as_secs_f64(),
+            reference.publish.as_secs_f64(),
+            reference.cpu_s,
+            reference.files.len(),
+            stages.join(", ")
+        ));
         for violation in tally.violations() {
             text.push_str(&format!("  BROKEN {violation}\n"));
         }
@@ -71,8 +90,8 @@ pub fn text(tallies: &[(&str, Tally)], reference: &Reference) -> String {
 }
 
 /// The same as one document.
-pub fn json(tallies: &[(&str, Tally)], reference: &Reference, seed: u64) -> Value {
-    let line = |(name, tally): &(&str, Tally)| {
+pub fn json(all: &[Line], seed: u64) -> Value {
+    let line = |Line { name, tally, reference }: &Line| {
         json!({
             "scenario": name,
             "kills": tally.kills,
@@ -86,21 +105,22 @@ pub fn json(tallies: &[(&str, Tally)], reference: &Reference, seed: u64) -> Valu
             "dangling": tally.dangling.len(),
             "unverified": tally.unverified.len(),
             "temporaries_swept": tally.temporaries,
+            "torn": tally.torn,
             "resumed_share": mean(&tally.resumed),
             "recovery_p50_s": seconds(&tally.recovery, 0.5),
             "recovery_max_s": seconds(&tally.recovery, 1.0),
             "violations": tally.violations(),
+            "undisturbed": {
+                "wall_s": reference.wall.as_secs_f64(),
+                "publish_s": reference.publish.as_secs_f64(),
+                "cpu_s": reference.cpu_s,
+                "files": reference.files.len(),
+            },
         })
     };
     json!({
         "schema": "huracan-kill-loop/1",
         "seed": seed,
-        "reference": {
-            "wall_s": reference.wall.as_secs_f64(),
-            "publish_s": reference.publish.as_secs_f64(),
-            "cpu_s": reference.cpu_s,
-            "files": reference.files.len(),
-        },
-        "scenarios": tallies.iter().map(line).collect::<Vec<Value>>(),
+        "scenarios": all.iter().map(line).collect::<Vec<Value>>(),
     })
 }
