@@ -26,6 +26,7 @@ use kill_loop::{Reference, Scenario};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 
 /// Kills runs at seeded instants and shows what came of it.
 #[derive(Parser)]
@@ -85,11 +86,16 @@ fn looped(options: &Options) -> Result<ExitCode, String> {
     let bench = bench(options, place)?;
     let wanted = wanted(options)?;
     let parts: u64 = wanted.iter().map(|(_, own)| own).sum();
+    let from_nothing = Rc::new(Reference::make(&bench, &place.join("undisturbed"), None)?);
     let mut lines = Vec::new();
     for (name, own) in wanted {
-        let start = if name == NEXT_NIGHT { Some(night_before(&bench, place)?) } else { None };
-        let undisturbed = place.join(format!("{name}-undisturbed"));
-        let reference = Reference::make(&bench, &undisturbed, start.as_deref())?;
+        let reference = match name {
+            NEXT_NIGHT => {
+                let start = night_before(&bench, place)?;
+                Rc::new(Reference::make(&bench, &place.join("next-undisturbed"), Some(&start))?)
+            }
+            _ => from_nothing.clone(),
+        };
         let mut scenario: Box<dyn Scenario> = match name {
             TORN => Box::new(TornWrites),
             TWO => Box::new(TwoCoordinators),
@@ -97,7 +103,10 @@ fn looped(options: &Options) -> Result<ExitCode, String> {
         };
         let kills = (options.kills * own).div_ceil(parts);
         let tally = kill_loop::run(&bench, &reference, scenario.as_mut(), place, kills, Seed(options.seed))?;
-        lines.push(Line { name, tally, reference });
+        let line = Line { name, tally, reference };
+        // Hours of kills shall not be for nothing when the next scenario is stopped.
+        eprintln!("{}", table::text(std::slice::from_ref(&line)));
+        lines.push(line);
     }
     if options.json {
         println!("{:#}", table::json(&lines, options.seed));

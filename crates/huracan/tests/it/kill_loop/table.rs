@@ -2,6 +2,7 @@
 
 use super::{Reference, Tally};
 use serde_json::{Value, json};
+use std::rc::Rc;
 use std::time::Duration;
 
 fn seconds(times: &[Duration], share: f64) -> f64 {
@@ -42,7 +43,7 @@ pub struct Line {
     /// What was counted.
     pub tally: Tally,
     /// What it was held against.
-    pub reference: Reference,
+    pub reference: Rc<Reference>,
 }
 
 /// The table, a line a scenario, and where the kills hit.
