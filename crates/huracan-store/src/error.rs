@@ -163,7 +163,10 @@ impl StoreError {
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
                 StoreError::ReadOnly { path, source: Some(source) }
             }
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::NoSpace { path, source },
+            // A limit on the size of files is a quota too: what is to be done is the same.
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                StoreError::NoSpace { path, source }
+            }
             _ => StoreError::Io { path, action, source },
         }
     }
@@ -192,6 +195,7 @@ mod tests {
         check(io::ErrorKind::PermissionDenied, "store_read_only");
         check(io::ErrorKind::StorageFull, "store_no_space");
         check(io::ErrorKind::QuotaExceeded, "store_no_space");
+        check(io::ErrorKind::FileTooLarge, "store_no_space");
         check(io::ErrorKind::BrokenPipe, "store_io");
     }
 

@@ -14,7 +14,7 @@ use crate::formats::roster::RosterLine;
 use crate::models::{self, Model};
 use crate::path::StorePath;
 use crate::store::Store;
-use crate::{champions, encoder, promotions, roster};
+use crate::{bank, champions, encoder, meta_learner, promotions, roster, trials};
 
 /// What was checked of one coin.
 #[derive(Clone, PartialEq, Debug)]
@@ -60,14 +60,38 @@ impl Report {
 
     /// A thing that must be readable: notes that it is, or why not.
     fn readable<T>(&mut self, check: &str, found: Result<Option<T>, StoreError>) -> Option<T> {
-        let (value, found) = match found {
-            Ok(Some(value)) => (Some(value), "readable".to_owned()),
-            Ok(None) => (None, "nothing there".to_owned()),
-            Err(error) => (None, error.to_string()),
-        };
-        self.row(check, value.is_some(), found, "readable");
-        value
+        self.rows.push(readable(check, &found));
+        found.ok().flatten()
     }
+}
+
+/// Walks what belongs to no single coin: the encoder in force with the copies that readers outside
+/// read, the feature bank, the meta learner, and the ledger of trials.
+///
+/// A run without shared codes leaves no encoder, and not every run has weights for a meta learner; bank
+/// and ledger are of every run that published.
+pub fn verify_shared(store: &dyn Store) -> Vec<Row> {
+    let optional = |check: &str, found: Result<bool, StoreError>| readable(check, &found.map(Some));
+    let expected = |check: &str, found: Result<bool, StoreError>| {
+        readable(check, &found.map(|is_there| is_there.then_some(())))
+    };
+    vec![
+        optional("encoder in force", encoder::whole_in_force(store).map(|found| found.is_some())),
+        expected("feature bank", bank::read(store).map(|found| found.is_some())),
+        optional("meta learner", meta_learner::read(store).map(|found| found.is_some())),
+        expected("trials chain", trials::read(store).map(|lines| !lines.is_empty())),
+    ]
+}
+
+/// Whether a thing can be read, or why not.
+fn readable<T>(check: &str, found: &Result<Option<T>, StoreError>) -> Row {
+    let text = match found {
+        Ok(Some(_)) => "readable".to_owned(),
+        Ok(None) => "nothing there".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let ok = matches!(found, Ok(Some(_)));
+    Row { check: check.to_owned(), ok, found: text, expected: "readable".to_owned() }
 }
 
 /// The SHA-256 of a candle file as it is now; `Err` says why it cannot be had.
@@ -228,6 +252,33 @@ mod tests {
         check("champions/promotions.jsonl", |t| t.replace("first", "second"), "promotions chain");
         let card = format!("meta/encoders/{}/shared_encoder.json", samples::encoder().card.encoder_id);
         check(&card, |t| t.replace("rsi_14", "rsi_15"), "encoder");
+    }
+
+    #[test]
+    fn what_belongs_to_no_coin_shows_when_it_is_torn_or_gone() {
+        let store = MemoryStore::default();
+        samples::publish_all(&store).unwrap();
+        meta_learner::publish(&store, &samples::meta_learner()).unwrap();
+        trials::append(&store, &samples::run_trials()).unwrap();
+        let bad = |store: &MemoryStore| -> Vec<String> {
+            verify_shared(store).into_iter().filter(|row| !row.ok).map(|row| row.check).collect()
+        };
+        assert!(bad(&store).is_empty(), "{:#?}", verify_shared(&store));
+        for (path, check, may_go) in [
+            ("meta/shared_encoder.safetensors", "encoder in force", false),
+            ("meta/shared_encoder.pkl", "encoder in force", false),
+            ("meta/feature_bank.json", "feature bank", false),
+            ("meta/meta_learner.json", "meta learner", true),
+            ("champions/trials.jsonl", "trials chain", false),
+        ] {
+            let path = StorePath::new(path).unwrap();
+            let whole = store.get(&path).unwrap().unwrap().bytes;
+            store.put(&path, &whole[..whole.len() / 2], PutMode::Overwrite).unwrap();
+            assert_eq!(bad(&store), [check], "{path}");
+            store.delete(&path).unwrap();
+            assert_eq!(bad(&store).is_empty(), may_go, "{path}");
+            store.put(&path, &whole, PutMode::Create).unwrap();
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ use huracan_store::heartbeats::INTERVAL_MS;
 use huracan_store::runs::{self, RunLog};
 use huracan_store::{
     PutMode, RunOwner, Store, StoreError, StorePath, bank, canonical_json, champions, encoder, models,
-    promotions, roster, run_id, sha256_hex, trials,
+    promotions, roster, run_id, sha256_hex, trials, verify,
 };
 use meter::{Attempt, JobOutcome, measured};
 use recorder::{Heart, Recorder};
@@ -210,7 +210,7 @@ fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) ->
     if source.entries().is_empty() {
         return Err(RunError::NoSeries { bar: job.settings.timeframe.to_string() });
     }
-    look_at_store(job.store)?;
+    look_at_store(job.store, &job.settings.universe, source.entries())?;
     let inputs = inputs(job, source, recorder)?;
     recorder.identify(&run_id(recorder.started_at, &inputs.bytes));
     recorder.read(&inputs.fingerprints);
@@ -322,8 +322,15 @@ fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) ->
 
 /// Reads what a publication will have to read, so that a store that cannot be used is named before
 /// the training and not after it.
-fn look_at_store(store: &dyn Store) -> Result<(), StoreError> {
+fn look_at_store(store: &dyn Store, universe: &Universe, entries: &[Entry]) -> Result<(), StoreError> {
     roster::read(store)?;
+    for entry in entries {
+        match (entry, universe) {
+            (Entry::Coin(symbol), Universe::List(wanted)) if !wanted.contains(symbol) => {}
+            (Entry::Coin(symbol), _) => drop(champions::read(store, symbol)?),
+            (Entry::Refused { .. }, _) => {}
+        }
+    }
     bank::read(store)?;
     promotions::read(store)?;
     trials::read(store)?;
@@ -464,15 +471,18 @@ fn up_to_date(store: &dyn Store, inputs: &Inputs) -> Result<Option<Ending>, Stor
     Ok(None)
 }
 
-/// Whether every line's champion, model and encoder are there and whole.
+/// Whether every line's champion, model and encoder are there and whole, and what they share.
 fn verifies(store: &dyn Store, roster: &Roster) -> bool {
-    roster.symbols.iter().all(|line| {
-        let pointer = champions::read(store, &line.symbol);
-        let points = pointer.is_ok_and(|p| p.is_some_and(|(c, _)| c.model_sha256 == line.model_sha256));
-        let model = StorePath::new(line.model_path.clone()).and_then(|path| models::read_model(store, &path));
-        let whole = model.is_ok_and(|m| m.manifest.files["model.bin"].sha256 == line.model_sha256);
-        points && whole && line.encoder_id.as_ref().is_none_or(|id| encoder::load(store, id).is_ok())
-    })
+    let shared = verify::verify_shared(store);
+    shared.iter().all(|row| row.ok)
+        && roster.symbols.iter().all(|line| {
+            let pointer = champions::read(store, &line.symbol);
+            let points = pointer.is_ok_and(|p| p.is_some_and(|(c, _)| c.model_sha256 == line.model_sha256));
+            let model =
+                StorePath::new(line.model_path.clone()).and_then(|path| models::read_model(store, &path));
+            let whole = model.is_ok_and(|m| m.manifest.files["model.bin"].sha256 == line.model_sha256);
+            points && whole && line.encoder_id.as_ref().is_none_or(|id| encoder::load(store, id).is_ok())
+        })
 }
 
 /// How far a run is, for its record.

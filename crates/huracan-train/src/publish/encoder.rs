@@ -102,7 +102,7 @@ pub(super) fn put_in_force(store: &dyn Store, made: &EncoderFile, is_used: bool)
             Err(StoreError::NotFound { .. } | StoreError::Corrupt { .. }) => true,
             Err(error) => return Err(error),
         };
-    if needed { encoder::publish(store, made) } else { Ok(()) }
+    if needed { encoder::publish(store, made) } else { encoder::mend_in_force(store) }
 }
 
 #[cfg(test)]

@@ -7,7 +7,13 @@ use huracan_train::pipeline::RunError;
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
-        Failure::new(Exit::Store, error.code(), chain(&error))
+        let failure = Failure::new(Exit::Store, error.code(), chain(&error));
+        match error {
+            StoreError::Corrupt { .. } => failure.help(
+                "restore the file from a copy of the store; `huracan verify all` lists what else is damaged",
+            ),
+            _ => failure,
+        }
     }
 }
 

@@ -38,20 +38,27 @@ pub fn verify(request: &VerifyRequest, session: &Session) -> Result<Vec<VerifyRo
         }
         let hash = |input: &InputFile| candles.sha256(symbol, input);
         let report = walk::verify_symbol(&store, symbol, Some(&hash));
-        rows.extend(report.rows.into_iter().map(|row| VerifyRow {
-            subject: symbol.to_string(),
-            what: row.check,
-            ok: Some(row.ok),
-            found: row.found,
-            expected: row.expected,
-        }));
+        rows.extend(report.rows.into_iter().map(|row| of_row(&symbol.to_string(), row)));
         session.observer.stage_advanced("verify", done as u64 + 1, &symbol.to_string());
     }
     session.observer.stage_finished("verify", began.elapsed().as_secs_f64());
+    if request.names.is_none() {
+        rows.extend(walk::verify_shared(&store).into_iter().map(|row| of_row("shared", row)));
+    }
     if request.retrain {
         rows.extend(retrained(&store, request, &roster, &symbols, session)?);
     }
     Ok(rows)
+}
+
+fn of_row(subject: &str, row: walk::Row) -> VerifyRow {
+    VerifyRow {
+        subject: subject.to_owned(),
+        what: row.check,
+        ok: Some(row.ok),
+        found: row.found,
+        expected: row.expected,
+    }
 }
 
 /// The coins to look at: one by name, or all that have a rank.

@@ -3,12 +3,16 @@
 mod binary;
 mod champions;
 mod configuration;
+mod contents;
 mod export;
+mod faults;
 mod floors;
+mod kill_loop;
 mod market;
 mod observed;
 mod project;
 mod run;
 mod shared;
 mod store;
+mod small_market;
 mod training;
