@@ -84,7 +84,7 @@ struct Spec {
 /// Where machines leave things for each other: what results are carried to, else the folder itself.
 fn shared_store(loaded: &Loaded) -> Result<Arc<dyn Store>, Failure> {
     match loaded.store.is_carried() {
-        true => Ok(Arc::from(store::open_remote(&loaded.store)?)),
+        true => Ok(Arc::from(store::open_for_writing(&loaded.store)?)),
         false => Ok(Arc::new(LocalStore::create(&loaded.store.local)?)),
     }
 }

@@ -5,16 +5,19 @@ use crate::cli::store::{CheckRow, CheckView, GcRequest, GcRow, GcView, LsRow, Sy
 use crate::config::{StorePlan, StoreUrl};
 use crate::failure::{Exit, Failure};
 use crate::progress::Observer;
+use huracan_remote::dropbox::{self, DropboxConfig, DropboxStore, Endpoints};
 use huracan_remote::outbox::check::{Checked, check_store, compare};
 use huracan_remote::outbox::gc::{self, Rules};
 use huracan_remote::outbox::{Clash, Mirror, OnClash, OutboxError, Pulled, Pushed, Step};
+use huracan_remote::s3::{self, S3Config, S3ConfigError, S3Store};
+use huracan_remote::{RetryPolicy, check_conditions};
 use huracan_store::{LocalStore, RunOwner, Store, StoreError, StorePath};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Days below which nothing is ever removed: somebody may be about to point at it.
 const GRACE_DAYS: f64 = 3.0;
@@ -43,12 +46,73 @@ pub fn open_remote(plan: &StorePlan) -> Result<Box<dyn Store>, Failure> {
             })?;
             Ok(Box::new(store))
         }
-        StoreUrl::S3 { .. } | StoreUrl::Dropbox { .. } => {
-            let message = format!("{} cannot be reached: such stores are not built in", plan.url);
-            Err(Failure::new(Exit::Usage, "store_not_built_in", message)
-                .help("use a folder: --store DIR, and --store-local DIR to work in another one first"))
+        StoreUrl::S3 { bucket, prefix } => {
+            let unusable = |error: S3ConfigError| Failure::new(Exit::Usage, error.code(), error.to_string());
+            let credentials = match std::env::var_os(S3_KEYS_FILE) {
+                Some(file) => s3::Credentials::from_file(Path::new(&file), "default"),
+                None => s3::Credentials::from_environment(|name| std::env::var(name).ok()),
+            };
+            let config = S3Config {
+                endpoint: plan.s3.endpoint.clone(),
+                path_style: plan.s3.path_style,
+                retry: retry(plan),
+                ..S3Config::new(
+                    bucket.as_str(),
+                    prefix.as_str(),
+                    plan.s3.region.as_str(),
+                    credentials.map_err(unusable)?,
+                )
+            };
+            Ok(Box::new(S3Store::open(config).map_err(unusable)?))
+        }
+        StoreUrl::Dropbox { folder } => {
+            let credentials = match std::env::var_os(DROPBOX_KEYS_FILE) {
+                Some(file) => dropbox::Credentials::from_file(Path::new(&file)),
+                None => dropbox::Credentials::from_env(),
+            };
+            let credentials = credentials
+                .map_err(|error| Failure::new(Exit::Usage, "store_credentials", error.to_string()))?;
+            let config = DropboxConfig {
+                root: folder.clone(),
+                endpoints: Endpoints {
+                    api: plan.dropbox.api_url.clone(),
+                    content: plan.dropbox.content_url.clone(),
+                    token: plan.dropbox.token_url.clone(),
+                },
+                retry: retry(plan),
+                ..DropboxConfig::new(credentials)
+            };
+            let opened = DropboxStore::open(config);
+            Ok(Box::new(
+                opened.map_err(|error| Failure::new(Exit::Usage, "store_place", error.to_string()))?,
+            ))
         }
     }
+}
+
+/// Files of keys, for whoever does not want them in the environment.
+const S3_KEYS_FILE: &str = "AWS_SHARED_CREDENTIALS_FILE";
+const DROPBOX_KEYS_FILE: &str = "HURACAN_DROPBOX_KEYS_FILE";
+
+fn retry(plan: &StorePlan) -> RetryPolicy {
+    RetryPolicy {
+        attempts_max: plan.attempts_max,
+        total_max: Duration::from_secs_f64(plan.retry_s_max),
+        ..RetryPolicy::default()
+    }
+}
+
+/// Opens the place results are carried to, and makes sure that it keeps the conditions of writes: an S3
+/// server that ignores them would let two runs believe that both moved a pointer.
+///
+/// # Errors
+/// As [`open_remote`]; [`Exit::Store`] for such a server.
+pub fn open_for_writing(plan: &StorePlan) -> Result<Box<dyn Store>, Failure> {
+    let store = open_remote(plan)?;
+    if matches!(plan.url, StoreUrl::S3 { .. }) {
+        check_conditions(store.as_ref()).map_err(|error| failure(OutboxError::Store(error)))?;
+    }
+    Ok(store)
 }
 
 /// The working folder, made where it is missing.
