@@ -77,7 +77,12 @@ impl OutboxError {
     /// Whether the same call may succeed later without anybody doing anything: the network is away, or
     /// another machine is carrying.
     pub fn is_away(&self) -> bool {
-        matches!(self, OutboxError::Store(StoreError::Io { .. } | StoreError::Locked { .. }))
+        match self {
+            OutboxError::Store(error) => {
+                error.is_transient() || matches!(error, StoreError::Io { .. } | StoreError::Locked { .. })
+            }
+            _ => false,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::error::{OutboxError, Result};
 use super::journal::Journal;
 use super::kind::Kind;
-use huracan_store::{LocalStore, Object, PutMode, Revision, RunOwner, Store, StoreError, StorePath};
+use huracan_store::{LocalStore, Object, RunOwner, Store, StoreError, StorePath};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -139,27 +139,6 @@ impl<'a> Mirror<'a> {
         }
         self.journal.save()
     }
-}
-
-/// Puts one after another; stops at the first refusal that is not about the object itself, and answers
-/// for those before it.
-pub(super) fn put_many(
-    store: &dyn Store,
-    items: &[(StorePath, Vec<u8>, PutMode)],
-) -> Vec<huracan_store::Result<Revision>> {
-    let mut answers = Vec::with_capacity(items.len());
-    for (path, bytes, mode) in items {
-        let answer = store.put(path, bytes, mode.clone());
-        let goes_on = match &answer {
-            Ok(_) => true,
-            Err(error) => is_refusal(error),
-        };
-        answers.push(answer);
-        if !goes_on {
-            break;
-        }
-    }
-    answers
 }
 
 /// Whether a put was refused because of what is there, and not because the store cannot be had.

@@ -4,7 +4,7 @@
 use super::Step;
 use super::error::{Clash, OutboxError, Result};
 use super::kind::{Kind, folder_of, seal_of};
-use super::mirror::{Mirror, begins_with_lines, is_refusal, put_many};
+use super::mirror::{Mirror, begins_with_lines, is_refusal};
 use huracan_store::formats::champion::Champion;
 use huracan_store::formats::from_bytes;
 use huracan_store::formats::run::{ExitStatus, Run};
@@ -30,6 +30,31 @@ pub struct Pushed {
     pub bytes: u64,
     /// Champion pointers among them.
     pub pointers: usize,
+}
+
+/// So many files are looked for one by one; more are listed.
+const LIST_FROM: usize = 16;
+
+/// Some folders of the remote: every object with its state, where the listing tells it.
+#[derive(Default)]
+struct Listed {
+    folders: &'static [&'static str],
+    entries: BTreeMap<StorePath, Option<Revision>>,
+}
+
+impl Listed {
+    /// Whether the listing shows a path as both sides last agreed on, without a look at its bytes: in
+    /// the state that was noted, or, where nothing was, not there.
+    fn is_as_noted(&self, mirror: &Mirror<'_>, path: &StorePath) -> bool {
+        if !path.segments().next().is_some_and(|top| self.folders.contains(&top)) {
+            return false;
+        }
+        match (self.entries.get(path), mirror.journal.get(path)) {
+            (None, None) => true,
+            (Some(Some(found)), Some(known)) => found.as_str() == known.revision,
+            _ => false,
+        }
+    }
 }
 
 /// A file that is not what both sides last agreed on.
@@ -176,7 +201,17 @@ impl Mirror<'_> {
             changes.iter().map(|c| (&c.path, c.bytes.as_deref().unwrap_or_default())).collect();
         let mut standings = BTreeMap::new();
         let mut clashes = Vec::new();
-        for (path, found) in self.fetch("look", &paths)? {
+        let listed = match paths.len() < LIST_FROM {
+            true => Listed::default(),
+            false => self.listed(&["champions", "meta"])?,
+        };
+        let (asked, unmoved): (Vec<StorePath>, Vec<StorePath>) =
+            paths.into_iter().partition(|path| !listed.is_as_noted(self, path));
+        for path in unmoved.into_iter().filter(|path| ours.contains_key(path)) {
+            let known = self.journal.get(&path).map(|known| Revision::new(known.revision.clone()));
+            standings.insert(path, Standing::Waits(known.map_or(PutMode::Create, PutMode::IfRevision)));
+        }
+        for (path, found) in self.fetch("look", &asked)? {
             let base = self.journal.get(&path).map(|known| known.sha256.as_str());
             let theirs = found.as_ref().map(|object| sha256_hex(&object.bytes));
             let as_last_seen = theirs.is_none() || theirs.as_deref() == base;
@@ -244,7 +279,7 @@ impl Mirror<'_> {
                 items.push((change.path.clone(), bytes, mode));
             }
             let (mut broken, mut goes_on) = (None, true);
-            let answers = put_many(self.remote, &items);
+            let answers = self.remote.put_many(&items);
             for ((change, (path, bytes, _)), answer) in batch.into_iter().zip(items).zip(answers) {
                 done += 1;
                 match answer {
@@ -311,10 +346,20 @@ impl Mirror<'_> {
 
     /// Reads back from the remote what these pointers are to name. A folder that the coin's pointer names
     /// there already was read back when it came to be named, and has not changed since.
+    ///
+    /// A listing that shows every file in the state that our own write of these bytes was answered with is
+    /// as good as reading it.
     fn verify(&self, pointers: &[&Change]) -> Result<()> {
+        let listed = match pointers.len() < LIST_FROM {
+            true => Listed::default(),
+            false => self.listed(&["models", "challengers"])?,
+        };
         let encoders = self.each("verify", pointers, |change| {
             let bytes = change.bytes.as_deref().unwrap_or_default();
             let champion: Champion = from_bytes(&change.path, bytes)?;
+            if self.is_whole(&listed, &champion)? {
+                return Ok(champion.encoder_id);
+            }
             let named = self.remote.get(&change.path)?;
             let named = named.and_then(|object| from_bytes::<Champion>(&change.path, &object.bytes).ok());
             let folder_and_needs =
@@ -336,6 +381,33 @@ impl Mirror<'_> {
         let encoders: Vec<String> = encoders.into_iter().collect();
         self.each("verify", &encoders, |id| Ok(encoder::load(self.remote, id).map(|_| ())?))?;
         Ok(())
+    }
+
+    /// Whether the folder that a pointer names is sealed here, is what the pointer says, and is listed
+    /// there file by file as it was carried.
+    fn is_whole(&self, listed: &Listed, champion: &Champion) -> Result<bool> {
+        if listed.folders.is_empty() {
+            return Ok(false);
+        }
+        let folder = StorePath::new(champion.model_path.as_str())?;
+        let Ok(manifest) = models::read_manifest(self.local, &folder) else { return Ok(false) };
+        let model = manifest.files.get("model.bin").map(|file| file.sha256.as_str());
+        let mut whole = model == Some(champion.model_sha256.as_str());
+        for name in manifest.files.keys().map(String::as_str).chain(["manifest.json"]) {
+            let path = folder.join(name)?;
+            whole &= listed.entries.contains_key(&path) && listed.is_as_noted(self, &path);
+        }
+        Ok(whole)
+    }
+
+    /// What a listing of these folders of the remote shows.
+    fn listed(&self, folders: &'static [&'static str]) -> Result<Listed> {
+        let mut entries = BTreeMap::new();
+        for folder in folders {
+            let listing = self.remote.list(Some(&StorePath::new(*folder)?))?;
+            entries.extend(listing.into_iter().map(|entry| (entry.path, entry.revision)));
+        }
+        Ok(Listed { folders, entries })
     }
 
     /// Files somebody decided on, each over exactly the state that was seen.

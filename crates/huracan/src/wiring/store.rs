@@ -83,9 +83,7 @@ pub fn open_remote(plan: &StorePlan) -> Result<Box<dyn Store>, Failure> {
                 ..DropboxConfig::new(credentials)
             };
             let opened = DropboxStore::open(config);
-            Ok(Box::new(
-                opened.map_err(|error| Failure::new(Exit::Usage, "store_place", error.to_string()))?,
-            ))
+            Ok(Box::new(opened.map_err(|error| Failure::new(Exit::Usage, "store_place", error.to_string()))?))
         }
     }
 }

@@ -13,6 +13,6 @@ mod observed;
 mod project;
 mod run;
 mod shared;
-mod store;
 mod small_market;
+mod store;
 mod training;
