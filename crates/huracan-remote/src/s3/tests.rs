@@ -77,11 +77,10 @@ fn a_slow_server_is_waited_for_by_many_at_once() {
     let Some((store, proxy, _)) = behind_a_proxy(|_| {}) else { return };
     proxy.every(1, Fault::Delay(Duration::from_millis(100)));
     let items: Vec<_> = (0..64).map(|n| (path(&format!("a/{n}")), vec![n], PutMode::Create)).collect();
-    let started = Instant::now();
     let answers = store.put_many(&items);
-    let elapsed = started.elapsed();
     assert!(answers.iter().all(std::result::Result::is_ok));
-    assert!(elapsed < Duration::from_secs(4), "one after another they take 6.4 s, these took {elapsed:?}");
+    let at_once = proxy.at_once_max();
+    assert!((4..=16).contains(&at_once), "expected up to 16 requests at once, found {at_once}");
     assert_eq!(store.usage().unwrap(), Usage { requests: 64, bytes_up: 64, ..Usage::default() });
 }
 
@@ -269,11 +268,11 @@ fn a_machine_whose_clock_is_wrong_signs_by_the_servers() {
 
 #[test]
 fn a_lease_is_renewed_and_its_expiry_is_the_servers_business() {
-    let term = Duration::from_millis(900);
-    for ahead_s in [-10_000, 0, 10_000] {
+    let term = Duration::from_secs(3);
+    let look_on = |ahead_s: i64| {
         let Some((store, proxy, direct)) = behind_a_proxy(|config| config.lease.term = term) else { return };
         let held = store.lock_run(&owner(7)).unwrap();
-        // Somebody whose clock differs from ours by hours looks on.
+        // The server's clock differs from this machine's by hours.
         proxy.set_clock_ahead_s(ahead_s);
         std::thread::sleep(2 * term);
         assert!(held.still_held(), "it is renewed");
@@ -283,14 +282,18 @@ fn a_lease_is_renewed_and_its_expiry_is_the_servers_business() {
         drop(held);
         let next = direct.lock_run(&owner(8)).unwrap();
         assert!(next.still_held());
-    }
+    };
+    std::thread::scope(|scope| {
+        for ahead_s in [-10_000, 0, 10_000] {
+            scope.spawn(move || look_on(ahead_s));
+        }
+    });
 }
 
 #[test]
 fn a_lease_that_cannot_be_renewed_is_lost_before_another_may_take_it() {
-    let term = Duration::from_millis(900);
     let Some((store, proxy, direct)) = behind_a_proxy(|config| {
-        config.lease.term = term;
+        config.lease.term = Duration::from_secs(1);
         config.retry.attempts_max = 1;
     }) else {
         return;
@@ -298,18 +301,20 @@ fn a_lease_that_cannot_be_renewed_is_lost_before_another_may_take_it() {
     let held = store.lock_run(&owner(7)).unwrap();
     proxy.every(1, status(503));
     let started = Instant::now();
-    let mut lost = None;
+    // The next holder's own lease is long, so that it outlives this test.
+    let patient = S3Store { lease: LeaseTerms::default(), ..direct.clone() };
     let taken = loop {
-        let is_held = held.still_held();
-        lost = lost.or((!is_held).then(|| started.elapsed()));
-        match direct.lock_run(&owner(8)) {
-            Ok(taken) => break taken,
+        let was_held = held.still_held();
+        match patient.lock_run(&owner(8)) {
+            Ok(taken) => {
+                assert!(!was_held, "two had it at once");
+                break taken;
+            }
             Err(error) => assert_eq!(error.code(), "store_locked"),
         }
-        assert!(started.elapsed() < Duration::from_secs(20), "it never expires");
+        assert!(started.elapsed() < Duration::from_secs(60), "it never expires");
         std::thread::sleep(Duration::from_millis(100));
     };
-    assert!(lost.unwrap() <= term + Duration::from_millis(400), "{lost:?}");
     assert!(taken.still_held() && !held.still_held());
     proxy.every(1, Fault::Pass);
     drop(held);
@@ -320,9 +325,8 @@ fn a_lease_that_cannot_be_renewed_is_lost_before_another_may_take_it() {
 /// What a renewal whose answer was lost leaves behind is still ours.
 #[test]
 fn a_lease_outlives_lost_answers() {
-    let term = Duration::from_millis(900);
     let Some((store, proxy, _)) = behind_a_proxy(|config| {
-        config.lease.term = term;
+        config.lease.term = Duration::from_secs(6);
         config.retry.attempts_max = 1;
     }) else {
         return;
@@ -330,9 +334,12 @@ fn a_lease_outlives_lost_answers() {
     let held = store.lock_run(&owner(7)).unwrap();
     // A renewal arrives unheard; the next finds itself stale, and at first cannot even read why.
     proxy.then([Fault::LoseAnswer, Fault::Pass, Fault::Pass, Fault::LoseAnswer]);
-    std::thread::sleep(3 * term);
+    let started = Instant::now();
+    while proxy.requests() < 10 {
+        assert!(held.still_held() && started.elapsed() < Duration::from_secs(60), "{:?}", proxy.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
     assert!(held.still_held(), "{:?}", proxy.log());
-    assert!(proxy.requests() > 9);
     drop(held);
     drop(store.lock_run(&owner(8)).unwrap());
 }

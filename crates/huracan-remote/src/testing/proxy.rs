@@ -50,6 +50,8 @@ struct Shared {
     every: Mutex<Option<(u64, Fault)>>,
     log: Mutex<Vec<String>>,
     requests: AtomicU64,
+    under_way: AtomicU64,
+    at_once_max: AtomicU64,
     clock_ahead_s: AtomicI64,
     checks_clock: AtomicBool,
     stopped: AtomicBool,
@@ -114,6 +116,11 @@ impl FaultProxy {
     /// Requests so far.
     pub fn requests(&self) -> u64 {
         self.shared.requests.load(Ordering::Relaxed)
+    }
+
+    /// The most requests that were under way at one time.
+    pub fn at_once_max(&self) -> u64 {
+        self.shared.at_once_max.load(Ordering::Relaxed)
     }
 
     /// `METHOD path` of every request so far, without queries: they are signed.
@@ -181,6 +188,23 @@ impl Message {
     }
 }
 
+/// Counts a request from here until it is answered, in whichever way.
+struct UnderWay<'a>(&'a Shared);
+
+impl UnderWay<'_> {
+    fn begin(shared: &Shared) -> UnderWay<'_> {
+        let now = shared.under_way.fetch_add(1, Ordering::Relaxed) + 1;
+        shared.at_once_max.fetch_max(now, Ordering::Relaxed);
+        UnderWay(shared)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Passes the requests of one connection on, each over a connection of its own to the server.
 fn serve(client: &TcpStream, server: SocketAddr, shared: &Shared) -> io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
@@ -201,6 +225,7 @@ fn serve(client: &TcpStream, server: SocketAddr, shared: &Shared) -> io::Result<
             answer(&mut client, 403, "RequestTimeTooSkewed", None, shared)?;
             continue;
         }
+        let _under_way = UnderWay::begin(shared);
         if let Fault::Delay(delay) = fault {
             std::thread::sleep(delay);
         }

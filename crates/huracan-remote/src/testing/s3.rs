@@ -85,7 +85,7 @@ impl S3Server {
                 attempts_max: 4,
                 wait_min: Duration::from_millis(5),
                 wait_max: Duration::from_millis(20),
-                total_max: Duration::from_secs(10),
+                total_max: Duration::from_secs(300),
             },
             lease: LeaseTerms { term: Duration::from_secs(30) },
             ..S3Config::new(name, "some/folder", "us-east-1", S3Server::credentials())
