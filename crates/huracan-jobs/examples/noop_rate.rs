@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (url, _cluster) = match env::var("HURACAN_QUEUE_URL") {
         Ok(url) => (url, None),
         Err(_) => {
-            let Some(cluster) = testing::Cluster::start() else { return Ok(()) };
+            let Some(cluster) = testing::Cluster::start_in(&env::temp_dir()) else { return Ok(()) };
             (cluster.url(), Some(cluster))
         }
     };

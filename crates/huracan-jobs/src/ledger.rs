@@ -6,6 +6,7 @@
 //! (`synchronous = NORMAL`); what a power cut takes back is work to be done again, never a result.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -209,14 +210,14 @@ impl Ledger {
         let (runtime, connection) = inner.parts();
         runtime.block_on(async {
             let mut writer = Writer { place: &self.place, connection, open: false };
-            let result = work(&mut writer).await;
-            match result {
+            let result = match work(&mut writer).await {
                 Ok(value) => writer.commit().await.map(|()| value),
-                Err(error) => {
-                    writer.roll_back().await;
-                    Err(error)
-                }
+                Err(error) => Err(error),
+            };
+            if result.is_err() {
+                writer.roll_back().await;
             }
+            result
         })
     }
 
@@ -322,7 +323,7 @@ impl Ledger {
             writer.begin().await?;
             writer.expect_run(run).await?;
             let known = writer.jobs(&Selector::run(run).stage(stage)).await?;
-            let mut known: std::collections::BTreeMap<String, (i64, JobRow)> =
+            let mut known: BTreeMap<String, (i64, JobRow)> =
                 known.into_iter().map(|(id, row)| (row.id.symbol.clone(), (id, row))).collect();
             for job in jobs {
                 match known.get_mut(&job.symbol) {
@@ -435,16 +436,25 @@ impl Ledger {
 
     /// Takes running jobs from workers that are gone; gives those jobs as they are now. The attempt
     /// that was cut off does not count; a crash does, and crashes condemn a job only where it ran
-    /// alone ([`Ledger::started_alone`]), because a machine may die for any reason. The ledger is
-    /// locked while `worker_is_alive` is asked: it must not call it.
+    /// alone ([`Ledger::started_alone`]), because a machine may die for any reason.
     ///
     /// # Errors
     /// [`Error::Database`].
     pub fn recover(&self, worker_is_alive: impl Fn(&str) -> bool) -> Result<Vec<JobRow>> {
+        let running = Selector::all().status(Status::Running);
+        // Asked before anything is locked: the answer may take its time, or call the ledger.
+        let mut alive = BTreeMap::new();
+        let mut lost = BTreeSet::new();
+        for row in self.jobs(&running)? {
+            let worker = row.worker.unwrap_or_default();
+            if !*alive.entry(worker).or_insert_with_key(|worker| worker_is_alive(worker)) {
+                lost.insert((row.id, row.started_at_ms));
+            }
+        }
         let now_ms = now_ms();
-        self.change_all(&Selector::all().status(Status::Running), |row| {
-            let alive = row.worker.as_deref().is_some_and(&worker_is_alive);
-            (!alive).then(|| row.orphan(now_ms))
+        self.change_all(&running, |row| {
+            let same_attempt = lost.contains(&(row.id.clone(), row.started_at_ms));
+            same_attempt.then(|| row.orphan(now_ms))
         })
     }
 

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::{
     Queue,
     database::{CHUNK, Change, Database, Held, held_columns},
+    instance,
 };
 use crate::{
     error::{Error, Result},
@@ -46,7 +47,9 @@ const VERSIONS_BACK: i64 = 4096;
 
 impl Coordinator {
     pub(super) fn open(queue: Queue, run: &str, purpose: &str, spec: &[u8], worker: &str) -> Result<Self> {
-        let lease = queue.call(async |database| take_run(database, run, purpose, spec, worker).await)?;
+        let instance = instance(worker);
+        let lease =
+            queue.call(async |database| take_run(database, run, purpose, spec, worker, instance).await)?;
         let lost = Arc::new(AtomicBool::new(false));
         let heartbeat =
             queue.runtime.spawn(keep_run(queue.database.clone(), run.to_owned(), lease, lost.clone()));
@@ -318,7 +321,14 @@ async fn insert(
 }
 
 /// Takes the run, or says who has it.
-async fn take_run(database: &Database, run: &str, purpose: &str, spec: &[u8], worker: &str) -> Result<i64> {
+async fn take_run(
+    database: &Database,
+    run: &str,
+    purpose: &str,
+    spec: &[u8],
+    worker: &str,
+    instance: i64,
+) -> Result<i64> {
     let failed = database.failed_to("opening a run");
     let mut transaction = database.begin().await?;
     let now_ms = database.now_ms(&mut transaction).await?;
@@ -335,7 +345,7 @@ async fn take_run(database: &Database, run: &str, purpose: &str, spec: &[u8], wo
     .await
     .map_err(&failed)?;
     let row = sqlx::query(
-        "SELECT spec, worker, lease,
+        "SELECT spec, worker, lease, instance,
            extract(epoch FROM lease_expires_at - clock_timestamp())::double precision AS expires_in_s
          FROM runs WHERE run = $1 FOR UPDATE",
     )
@@ -346,6 +356,10 @@ async fn take_run(database: &Database, run: &str, purpose: &str, spec: &[u8], wo
     if row.try_get::<Vec<u8>, _>("spec").map_err(&failed)? != spec {
         return Err(Error::SpecDiffers { run: run.to_owned() });
     }
+    if row.try_get::<Option<i64>, _>("instance").map_err(&failed)? == Some(instance) {
+        // Taken by this very call, in a transaction whose answer was lost.
+        return row.try_get("lease").map_err(&failed);
+    }
     let expires_in_s: Option<f64> = row.try_get("expires_in_s").map_err(&failed)?;
     if let Some(expires_in_s) = expires_in_s.filter(|s| *s > 0.0) {
         let holder = row.try_get("worker").map_err(&failed)?;
@@ -353,7 +367,7 @@ async fn take_run(database: &Database, run: &str, purpose: &str, spec: &[u8], wo
     }
     let lease = row.try_get::<i64, _>("lease").map_err(&failed)? + 1;
     sqlx::query(
-        "UPDATE runs SET worker = $2, purpose = $3, lease = $4, ended_at_ms = NULL, outcome = NULL,
+        "UPDATE runs SET worker = $2, purpose = $3, lease = $4, instance = $6, ended_at_ms = NULL, outcome = NULL,
            lease_expires_at = clock_timestamp() + make_interval(secs => $5)
          WHERE run = $1",
     )
@@ -362,6 +376,7 @@ async fn take_run(database: &Database, run: &str, purpose: &str, spec: &[u8], wo
     .bind(purpose)
     .bind(lease)
     .bind(database.options.lease.as_secs_f64())
+    .bind(instance)
     .execute(&mut *transaction)
     .await
     .map_err(&failed)?;

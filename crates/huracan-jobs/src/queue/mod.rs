@@ -9,7 +9,12 @@ mod coordinator;
 mod database;
 mod worker;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 pub use coordinator::{Coordinator, Watch};
 use database::{CHUNK, Database, held_columns};
@@ -80,6 +85,12 @@ impl QueueOptions {
         }
         Ok(())
     }
+}
+
+/// A number nobody else has: name, process and time, hashed with random keys.
+fn instance(name: &str) -> i64 {
+    let hash = RandomState::new().hash_one((name, std::process::id(), Instant::now()));
+    i64::from_ne_bytes(hash.to_ne_bytes())
 }
 
 /// A queue, for coordinators and for people who look. Clones share one pool of connections.

@@ -8,6 +8,7 @@ CREATE TABLE runs (
   outcome text,
   -- Who coordinates: counts up with every change of hands, so that the former holder is told apart.
   lease bigint NOT NULL,
+  instance bigint,
   lease_expires_at timestamptz
 );
 CREATE SEQUENCE versions;

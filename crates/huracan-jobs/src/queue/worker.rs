@@ -28,6 +28,7 @@ use tokio::{
 use super::{
     QueueOptions,
     database::{Change, Database, Held, TASK, is_passing},
+    instance,
 };
 use crate::{
     cancel::{CancelReason, CancelToken},
@@ -202,13 +203,6 @@ async fn tasks(database: &Database) -> Result<TaskDetails> {
         .map_err(database.failed_to("registering with graphile_worker"))
 }
 
-/// A number no other worker has: name, process, time and place in memory, hashed with random keys.
-fn instance(name: &str) -> i64 {
-    use std::hash::{BuildHasher, RandomState};
-    let hash = RandomState::new().hash_one((name, std::process::id(), Instant::now()));
-    i64::from_ne_bytes(hash.to_ne_bytes())
-}
-
 struct Shared {
     database: Database,
     instance: i64,
@@ -234,6 +228,8 @@ struct Active {
     since: Instant,
     /// When it was first seen to be cancelled.
     told: Mutex<Option<Instant>>,
+    /// Its handler has returned, and what came of it is being recorded.
+    ended: AtomicBool,
     /// Given up on: its lease is no longer renewed.
     stuck: AtomicBool,
 }
@@ -556,6 +552,7 @@ fn begin(shared: &Arc<Shared>, ends: mpsc::Sender<End>, held: Held, spec: Arc<[u
         cancel: CancelToken::new(),
         since: Instant::now(),
         told: Mutex::default(),
+        ended: AtomicBool::new(false),
         stuck: AtomicBool::new(false),
     });
     lock(&shared.active).insert(held.id, active.clone());
@@ -566,6 +563,7 @@ fn begin(shared: &Arc<Shared>, ends: mpsc::Sender<End>, held: Held, spec: Arc<[u
             catch_unwind(AssertUnwindSafe(|| handler.run(&doing.job, &doing.cancel)))
         })
         .await;
+        active.ended.store(true, Ordering::Release);
         let result = match result {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => Err(JobError::permanent("panicked", panic_text(&*panic))),
@@ -693,7 +691,8 @@ async fn watch(shared: Arc<Shared>) {
     loop {
         sleep(TICK).await;
         let all: Vec<Arc<Active>> = lock(&shared.active).values().cloned().collect();
-        for active in all {
+        // A result that waits for the database is nobody's fault.
+        for active in all.into_iter().filter(|active| !active.ended.load(Ordering::Acquire)) {
             if active.job.caps.wall_s.is_some_and(|cap_s| active.since.elapsed().as_secs_f64() > cap_s) {
                 active.cancel.cancel(CancelReason::WallCap);
             }

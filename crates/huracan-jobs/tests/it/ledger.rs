@@ -248,6 +248,24 @@ fn many_threads_and_handles_start_each_job_once() {
 }
 
 #[test]
+fn many_may_make_the_same_ledger_at_once() {
+    let folder = TempDir::new().unwrap();
+    for round in 0..10 {
+        let path = folder.path().join(format!("ledger{round}.sqlite"));
+        let threads: Vec<_> = (0..4)
+            .map(|n| {
+                let path = path.clone();
+                thread::spawn(move || Ledger::open(&path)?.begin_run(&format!("run{n}"), "", "w"))
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap().unwrap();
+        }
+        assert_eq!(Ledger::open(&path).unwrap().runs().unwrap().len(), 4);
+    }
+}
+
+#[test]
 fn files_that_are_no_ledger_are_refused_and_left_alone() {
     let folder = TempDir::new().unwrap();
     let text = folder.path().join("text");

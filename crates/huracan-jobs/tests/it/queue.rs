@@ -289,21 +289,50 @@ fn doomed() -> Option<(String, String)> {
     Some((std::env::var("JOBS_TEST_URL").ok()?, std::env::var("JOBS_TEST_SCHEMA").ok()?))
 }
 
-fn child_process(test: &str, url: &str, schema: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+/// A process that is killed, at the latest when the test ends.
+struct Doomed(Child);
+
+impl Doomed {
+    fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Nobody kills a process whose parent was killed first.
+fn end_with_parent() {
+    let parent = std::os::unix::process::parent_id();
+    thread::spawn(move || {
+        while std::os::unix::process::parent_id() == parent {
+            sleep(Duration::from_millis(100));
+        }
+        std::process::exit(1);
+    });
+}
+
+fn child_process(test: &str, url: &str, schema: &str) -> Doomed {
+    let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &format!("queue::{test}")])
         .env("JOBS_TEST_URL", url)
         .env("JOBS_TEST_SCHEMA", schema)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap()
+        .unwrap();
+    Doomed(child)
 }
 
 /// Not a test but a process that one starts: does its first jobs, then never ends.
 #[test]
 fn a_worker_to_be_killed() {
     let Some((url, schema)) = doomed() else { return };
+    end_with_parent();
     let handler = |job: &Claimed, cancel: &CancelToken| {
         if job.index >= 4 {
             loop {
@@ -320,6 +349,7 @@ fn a_worker_to_be_killed() {
 #[test]
 fn a_coordinator_to_be_killed() {
     let Some((url, schema)) = doomed() else { return };
+    end_with_parent();
     let queue = Queue::connect(&url, &options(&schema)).unwrap();
     let _held = queue.open_run("run", "nightly", b"spec", "doomed").unwrap();
     loop {
@@ -339,8 +369,7 @@ fn jobs_of_a_killed_worker_are_done_by_others() {
         let progress = run.progress(None).unwrap();
         (progress.completed, progress.running) == (4, 3)
     });
-    doomed.kill().unwrap();
-    doomed.wait().unwrap();
+    doomed.kill();
     let worker = Worker::start(&cluster.url(), &options, worker_options("heir", 2), ok);
     wait_done(&run);
     worker.stop();
@@ -368,8 +397,7 @@ fn one_coordinator_at_a_time_and_another_after_its_death() {
     drop(held);
     let mut holder = child_process("a_coordinator_to_be_killed", &cluster.url(), "coordinators");
     until("the doomed coordinator has it", || first.runs().unwrap()[0].worker == "doomed");
-    holder.kill().unwrap();
-    holder.wait().unwrap();
+    holder.kill();
     let error = second.open_run("run", "nightly", b"spec", "c2").unwrap_err();
     assert!(matches!(&error, Error::Busy { holder, .. } if holder == "doomed"), "{error}");
     let mut taken = None;
