@@ -33,7 +33,7 @@ pub struct Pushed {
 }
 
 /// So many files are looked for one by one; more are listed.
-const LIST_FROM: usize = 16;
+const LIST_FROM: usize = 5;
 
 /// Some folders of the remote: every object with its state, where the listing tells it.
 #[derive(Default)]

@@ -37,6 +37,8 @@ impl From<RunError> for Failure {
                 let exit = match &error {
                     EngineError::UnknownSymbol { .. } => Exit::Usage,
                     EngineError::Scratch(_) => Exit::Store,
+                    EngineError::Jobs(jobs) if jobs.code == "queue_unusable" => Exit::Network,
+                    EngineError::Jobs(_) => Exit::Store,
                     _ => Exit::InputData,
                 };
                 Failure::new(exit, error.code(), error.to_string())

@@ -2,9 +2,13 @@
 //! of the run that one process makes alone. Skipped, and said, where there is no PostgreSQL.
 
 use crate::market::{CLOCKED, assert_same, candles, files, fresh, trained};
-use crate::run::huracan_in;
+use crate::run::{Ran, huracan_in};
 use huracan_jobs::testing::Cluster;
+use huracan_remote::s3::S3Config;
+use huracan_remote::testing::dropbox::DropboxStandIn;
+use huracan_remote::testing::s3::S3Server;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -12,22 +16,46 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 /// What every process of a test is told.
 struct Place {
     folder: PathBuf,
-    url: String,
+    variables: Vec<(String, String)>,
 }
 
 impl Place {
     fn new(name: &str, cluster: &Cluster) -> Place {
-        Place { folder: fresh(name), url: cluster.url() }
+        let place = Place { folder: fresh(name), variables: Vec::new() };
+        place
+            .with("HURACAN_STORE", "store")
+            .with("HURACAN__STORE__LOCAL", "store")
+            .with("HURACAN__JOBS__URL", &cluster.url())
+            .with("HURACAN__JOBS__LEASE_S", "2")
     }
 
-    fn variables(&self) -> [(&str, &str); 2] {
-        [("HURACAN__JOBS__URL", &self.url), ("HURACAN__JOBS__LEASE_S", "2")]
+    fn with(mut self, name: &str, value: &str) -> Place {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A store in a bucket, worked on in `store`.
+    fn in_bucket(self, bucket: &S3Config) -> Place {
+        self.with("HURACAN__STORE__S3__ENDPOINT", bucket.endpoint.as_deref().unwrap())
+            .with("HURACAN__STORE__S3__PATH_STYLE", "true")
+            .with("HURACAN__STORE__S3__REGION", &bucket.region)
+            .with("HURACAN_STORE", &format!("s3://{}/huracan", bucket.bucket))
+            .with("AWS_ACCESS_KEY_ID", "key-id")
+            .with("AWS_SECRET_ACCESS_KEY", "secret/+key")
+            .with("AWS_SESSION_TOKEN", "session/token+=")
+    }
+
+    fn variables(&self) -> Vec<(&str, &str)> {
+        self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        huracan_in(&self.folder, arguments, &self.variables())
     }
 
     fn start(&self, arguments: &[&str], more: &[(&str, &str)]) -> Process {
         let mut child = Command::new(env!("CARGO_BIN_EXE_huracan"))
             .args(arguments)
-            .args(["--store", "store"])
             .current_dir(&self.folder)
             .envs(self.variables())
             .envs(more.iter().copied())
@@ -52,8 +80,7 @@ impl Place {
     }
 
     fn jobs(&self) -> Vec<Value> {
-        let listed =
-            huracan_in(&self.folder, &["jobs", "list", "--json", "--status", "completed"], &self.variables());
+        let listed = self.run(&["jobs", "list", "--json", "--status", "completed"]);
         assert_eq!(listed.code, 0, "{}{}", listed.out, listed.err);
         listed.json()["jobs"].as_array().unwrap().clone()
     }
@@ -65,7 +92,7 @@ impl Place {
         let verified = huracan_in(&self.folder, &["verify", "all", "--store", "store"], &[]);
         assert_eq!(verified.code, 0, "{}{}", verified.out, verified.err);
         assert!(self.jobs().len() > 50, "{} jobs completed", self.jobs().len());
-        let failed = huracan_in(&self.folder, &["jobs", "list", "--json", "--dead"], &self.variables());
+        let failed = self.run(&["jobs", "list", "--json", "--dead"]);
         assert_eq!(failed.json()["jobs"].as_array().map(Vec::len), Some(0), "{}", failed.out);
     }
 }
@@ -172,4 +199,78 @@ fn a_database_that_restarts_in_the_middle_and_a_coordinator_that_is_killed_lose_
     assert_eq!(code, Some(0), "{}", next.said);
     assert!(place.jobs().len() > before);
     place.assert_as_if_alone();
+}
+
+#[test]
+fn two_addresses_are_all_a_worker_needs_and_results_land_in_the_bucket() {
+    let (Some(cluster), Some(server)) = (Cluster::start(), S3Server::shared()) else { return };
+    let place = Place::new("shared_bucket", &cluster).in_bucket(&server.new_bucket());
+    let mut coordinator = place.coordinator();
+    let elsewhere = Place { folder: fresh("shared_bucket_worker"), variables: place.variables.clone() };
+    let _worker = elsewhere.worker("elsewhere");
+    assert_eq!(coordinator.end(), Some(0), "{}", coordinator.said);
+    place.assert_as_if_alone();
+    // Another machine that knows nothing but the bucket.
+    let other = Place { folder: fresh("shared_bucket_reader"), variables: place.variables.clone() };
+    let synced = other.run(&["store", "sync", "--pull-only", "--store-local", "copy"]);
+    assert_eq!(synced.code, 0, "{}{}", synced.out, synced.err);
+    assert_same(&files(&other.folder.join("copy"), &CLOCKED), &files(trained(), &CLOCKED));
+    let listed = place.run(&["store", "ls", "work", "--remote", "--json"]);
+    assert_eq!(
+        (listed.code, listed.json()["objects"].as_array().map(Vec::len)),
+        (0, Some(0)),
+        "{}",
+        listed.out
+    );
+}
+
+/// The stand-in counts: a request a file and few more, and none for what did not change.
+#[test]
+fn a_run_lands_in_dropbox_with_hardly_more_requests_than_files() {
+    let server = DropboxStandIn::start().unwrap();
+    let folder = fresh("dropbox");
+    for (name, bytes) in files(trained(), &[]) {
+        let path = folder.join("store").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    let keys = folder.join("keys.json");
+    std::fs::write(&keys, server.keys_file()).unwrap();
+    #[cfg(unix)]
+    std::fs::set_permissions(&keys, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let url = server.url();
+    let token = format!("{url}/oauth2/token");
+    let place = Place { folder, variables: Vec::new() }
+        .with("HURACAN_STORE", "dropbox:/Huracan")
+        .with("HURACAN__STORE__DROPBOX__API_URL", &url)
+        .with("HURACAN__STORE__DROPBOX__CONTENT_URL", &url)
+        .with("HURACAN__STORE__DROPBOX__TOKEN_URL", &token)
+        .with("HURACAN_DROPBOX_KEYS_FILE", "keys.json");
+    let sync = || {
+        let synced = place.run(&["store", "sync", "--push-only", "--json", "--store-local", "store"]);
+        assert_eq!(synced.code, 0, "{}{}", synced.out, synced.err);
+        synced.json()["sync"]["pushed_files"].as_u64().unwrap()
+    };
+    let pushed = sync();
+    let asked = server.requests().len() as u64;
+    // Ten coins: what a push costs whatever its size weighs more here than with four hundred.
+    let routes: BTreeMap<String, usize> =
+        server.requests().into_iter().fold(BTreeMap::new(), |mut all, r| {
+            *all.entry(r.route.to_string()).or_default() += 1;
+            all
+        });
+    let few = asked < pushed + pushed / 5 + 20;
+    assert!(pushed > 60 && few, "{asked} requests for {pushed} files: {routes:?}");
+    server.forget_requests();
+    assert_eq!((sync(), server.requests().len()), (0, 0));
+    let left = |name: &String| !name.starts_with("heartbeats/");
+    let expected = files(&place.folder.join("store"), &[]).keys().filter(|n| left(n)).count();
+    assert_eq!(
+        server
+            .files()
+            .keys()
+            .filter(|path| !["heartbeats", "locks"].iter().any(|of| path.contains(of)))
+            .count(),
+        expected
+    );
 }

@@ -155,6 +155,13 @@ impl DropboxStandIn {
         Credentials::new(REFRESH_TOKEN, APP_KEY, Some(APP_SECRET.into()))
     }
 
+    /// The keys it accepts, as a file of keys says them.
+    pub fn keys_file(&self) -> String {
+        format!(
+            "{{\"refresh_token\": {REFRESH_TOKEN:?}, \"app_key\": {APP_KEY:?}, \"app_secret\": {APP_SECRET:?}}}\n"
+        )
+    }
+
     /// Changes how it misbehaves.
     pub fn switch(&self, change: impl FnOnce(&mut Switches)) {
         change(&mut lock(&self.state).switches);
