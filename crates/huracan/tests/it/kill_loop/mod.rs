@@ -49,16 +49,31 @@ impl Dice {
     }
 }
 
+/// How long a run takes here and now.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// From the start of the process to its end.
+    pub wall: Duration,
+    /// From the first word of the publication to the end of the process.
+    pub publish: Duration,
+}
+
+impl Pace {
+    /// The pace of a run that went all the way; `None` of any other.
+    fn of(ran: &Ran) -> Option<Pace> {
+        let (_, began) = ran.stages.iter().find(|(name, _)| name == "publish")?;
+        (ran.code == Some(0)).then(|| Pace { wall: ran.wall, publish: ran.wall.saturating_sub(*began) })
+    }
+}
+
 /// What an undisturbed run looks like: what all others are held against.
 pub struct Reference {
     /// The store that a life begins with; `None` begins with nothing.
     pub start: Option<PathBuf>,
     /// Its store without what carries the clock.
     pub files: BTreeMap<String, Vec<u8>>,
-    /// From the start of the process to its end.
-    pub wall: Duration,
-    /// From the first word of the publication to the end of the process.
-    pub publish: Duration,
+    /// How long it took.
+    pub pace: Pace,
     /// Processor seconds by its own profile.
     pub cpu_s: f64,
 }
@@ -75,15 +90,13 @@ impl Reference {
         if ran.code != Some(0) {
             return Err(format!("the undisturbed run ended with {:?}: {}{}", ran.code, ran.out, ran.notes));
         }
-        let publish = ran.stages.iter().find(|(name, _)| name == "publish");
-        let began = publish.ok_or("the undisturbed run did not say when it published")?.1;
+        let pace = Pace::of(&ran).ok_or("the undisturbed run did not say when it published")?;
         let cpu_s = dead_store::cpu_s(store).ok_or("the undisturbed run left no profile")?;
         let files = files(store, &CLOCKED);
         if files.len() < 20 {
             return Err(format!("the undisturbed run left only {} files", files.len()));
         }
-        let publish = ran.wall.saturating_sub(began);
-        Ok(Reference { start: start.map(Path::to_owned), files, wall: ran.wall, publish, cpu_s })
+        Ok(Reference { start: start.map(Path::to_owned), files, pace, cpu_s })
     }
 }
 
@@ -115,8 +128,9 @@ pub struct Scene<'a> {
     pub bench: &'a Bench,
     /// What they publish into.
     pub store: &'a Path,
-    /// How long things take.
-    pub reference: &'a Reference,
+    /// How long a run takes, by the latest one that went all the way: the machine may be busy with
+    /// other things for a while, and instants shall stay within a run.
+    pub pace: Pace,
 }
 
 /// What was counted of one scenario.
@@ -150,11 +164,14 @@ pub struct Tally {
     pub resumed: Vec<f64>,
     /// Wall time of each completing run.
     pub recovery: Vec<Duration>,
+    /// The latest run that went all the way.
+    pace: Option<Pace>,
 }
 
 impl Tally {
-    /// Counts a killed process; one that ended by itself counts nothing.
+    /// Counts a killed process; one that ended by itself counts nothing, but shows the pace.
     pub fn killed(&mut self, ran: &Ran) {
+        self.pace = Pace::of(ran).or(self.pace);
         if ran.killed {
             self.kills += 1;
             *self.kills_by_stage.entry(ran.stage().to_owned()).or_default() += 1;
@@ -202,17 +219,17 @@ pub fn run(
     let store = place.join(scenario.name());
     while tally.kills < kills {
         begin(&store, reference.start.as_deref())?;
-        let scene = Scene { bench, store: &store, reference };
         let mut before = Snapshot::take(&store)?;
         for _ in 0..=dice.below(DISTURBANCES_MAX) {
             if tally.kills >= kills {
                 break;
             }
+            let scene = Scene { bench, store: &store, pace: tally.pace.unwrap_or(reference.pace) };
             scenario.disturb(&scene, &mut dice, &mut tally)?;
             before = look(&store, before, &mut tally)?;
             scenario.spoil(&store, &mut dice, &mut tally)?;
         }
-        complete(&scene, before, &mut tally)?;
+        complete(bench, &store, reference, before, &mut tally)?;
         eprintln!(
             "{}: {} of {kills} killed, {} stores completed",
             scenario.name(),
@@ -261,8 +278,13 @@ fn look(store: &Path, before: Snapshot, tally: &mut Tally) -> Result<Snapshot, S
 }
 
 /// Lets a run through and holds its store against the undisturbed one.
-fn complete(scene: &Scene<'_>, before: Snapshot, tally: &mut Tally) -> Result<(), String> {
-    let Scene { bench, store, reference } = *scene;
+fn complete(
+    bench: &Bench,
+    store: &Path,
+    reference: &Reference,
+    before: Snapshot,
+    tally: &mut Tally,
+) -> Result<(), String> {
     let began = Instant::now();
     let ran = bench.start(store)?.let_through()?;
     if ran.code != Some(0) {
@@ -272,6 +294,7 @@ fn complete(scene: &Scene<'_>, before: Snapshot, tally: &mut Tally) -> Result<()
         ));
     }
     tally.recovery.push(began.elapsed());
+    tally.pace = Pace::of(&ran).or(tally.pace);
     let spent_s = if ran.is_up_to_date() { 0.0 } else { dead_store::cpu_s(store).unwrap_or(f64::NAN) };
     tally.resumed.push((1.0 - spent_s / reference.cpu_s).max(0.0));
     let after = look(store, before, tally)?;

@@ -23,13 +23,13 @@ impl Scenario for Coordinator {
     }
 
     fn disturb(&mut self, scene: &Scene<'_>, dice: &mut Dice, tally: &mut Tally) -> Result<(), String> {
-        let Scene { bench, store, reference } = *scene;
+        let Scene { bench, store, pace } = *scene;
         let drawn = dice.below(10);
         let when = match drawn {
-            0..4 => When::AfterStart(dice.time(reference.wall)),
-            4..7 => When::InStage("publish", dice.time(reference.publish)),
+            0..4 => When::AfterStart(dice.time(pace.wall)),
+            4..7 => When::InStage("publish", dice.time(pace.publish)),
             7 => When::AfterStart(dice.time(RECOVERY)),
-            _ => When::AfterStart(dice.time(reference.wall)),
+            _ => When::AfterStart(dice.time(pace.wall)),
         };
         tally.killed(&ended_well(bench.start(store)?.kill_at(when)?)?);
         if drawn > 7 {
@@ -50,11 +50,11 @@ impl Scenario for TornWrites {
     }
 
     fn disturb(&mut self, scene: &Scene<'_>, dice: &mut Dice, tally: &mut Tally) -> Result<(), String> {
-        let Scene { bench, store, reference } = *scene;
+        let Scene { bench, store, pace } = *scene;
         // Every second time while folders are half written; else wherever scratch lies about.
         let when = match dice.below(2) {
-            0 => When::InStage("publish", dice.time(reference.publish.mul_f64(0.5))),
-            _ => When::AfterStart(dice.time(reference.wall)),
+            0 => When::InStage("publish", dice.time(pace.publish.mul_f64(0.5))),
+            _ => When::AfterStart(dice.time(pace.wall)),
         };
         tally.killed(&ended_well(bench.start(store)?.kill_at(when)?)?);
         Ok(())
@@ -118,19 +118,19 @@ impl Scenario for TwoCoordinators {
     }
 
     fn disturb(&mut self, scene: &Scene<'_>, dice: &mut Dice, tally: &mut Tally) -> Result<(), String> {
-        let Scene { bench, store, reference } = *scene;
+        let Scene { bench, store, pace } = *scene;
         let mut first = bench.start(store)?;
         // Half of the time they start together, and either may win.
         let together = dice.below(2) == 0;
-        let alone = if together { Duration::ZERO } else { dice.time(reference.wall.mul_f64(0.8)) };
+        let alone = if together { Duration::ZERO } else { dice.time(pace.wall.mul_f64(0.8)) };
         first.wait_until(When::AfterStart(alone));
         let second = bench.start(store)?;
         let (winner, refused) = one_is_refused(first, second)?;
         tally.refused += u64::from(refused);
         let Some(winner) = winner else { return Ok(()) };
         let when = match dice.below(2) {
-            0 => When::AfterStart(alone + dice.time(reference.wall)),
-            _ => When::InStage("publish", dice.time(reference.publish)),
+            0 => When::AfterStart(alone + dice.time(pace.wall)),
+            _ => When::InStage("publish", dice.time(pace.publish)),
         };
         tally.killed(&ended_well(winner.kill_at(when)?)?);
         // The lock went with its holder.

@@ -77,8 +77,8 @@ pub fn text(all: &[Line]) -> String {
         text.push_str(&format!(
             "\n{name}: an undisturbed run takes {:.1} s, {:.1} s of them from its first publication, {:.1} s of \
              processor, and leaves {} files\n  killed in: {}\n",
-            reference.wall.as_secs_f64(),
-            reference.publish.as_secs_f64(),
+            reference.pace.wall.as_secs_f64(),
+            reference.pace.publish.as_secs_f64(),
             reference.cpu_s,
             reference.files.len(),
             stages.join(", ")
@@ -112,8 +112,8 @@ pub fn json(all: &[Line], seed: u64) -> Value {
             "recovery_max_s": seconds(&tally.recovery, 1.0),
             "violations": tally.violations(),
             "undisturbed": {
-                "wall_s": reference.wall.as_secs_f64(),
-                "publish_s": reference.publish.as_secs_f64(),
+                "wall_s": reference.pace.wall.as_secs_f64(),
+                "publish_s": reference.pace.publish.as_secs_f64(),
                 "cpu_s": reference.cpu_s,
                 "files": reference.files.len(),
             },
