@@ -2,6 +2,7 @@
 //! locked or repaired by looking.
 
 use huracan_core::words::Symbol;
+use huracan_jobs::{Ledger, Selector, Status};
 use huracan_store::{
     MemoryStore, PutMode, Store as _, StoreError, StorePath, bank, champions, encoder, meta_learner, models,
     promotions, roster, runs, sha256_hex, trials,
@@ -9,6 +10,7 @@ use huracan_store::{
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The objects of a dead store, as a store of their own.
 #[derive(Default)]
@@ -16,6 +18,8 @@ pub struct Snapshot {
     store: MemoryStore,
     paths: Vec<StorePath>,
     acknowledged: BTreeMap<String, String>,
+    /// Jobs that were done more than once, as the ledger remembers it.
+    repeated: Vec<String>,
     /// Temporary files beside the objects.
     pub temporaries: u64,
 }
@@ -30,7 +34,46 @@ impl Snapshot {
         if folder.exists() {
             walk(folder, folder, &store, &mut temporaries)?;
         }
-        Ok(Snapshot { temporaries, ..Snapshot::of(&store)? })
+        let mut snapshot = Snapshot { temporaries, ..Snapshot::of(&store)? };
+        snapshot.read_ledger(folder)?;
+        Ok(snapshot)
+    }
+
+    /// What the ledger of jobs has said is done, from a copy: a dead ledger is recovered by being opened.
+    fn read_ledger(&mut self, folder: &Path) -> Result<(), String> {
+        let ledger = folder.join(".huracan/ledger.sqlite");
+        if !ledger.exists() {
+            return Ok(());
+        }
+        let failed = |error: &dyn std::fmt::Display| format!("the ledger: {error}");
+        static COPIES: AtomicU64 = AtomicU64::new(0);
+        let number = COPIES.fetch_add(1, Ordering::Relaxed);
+        let copy = std::env::temp_dir().join(format!("huracan-ledger-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&copy).map_err(|error| failed(&error))?;
+        for suffix in ["", "-wal"] {
+            let name = format!("ledger.sqlite{suffix}");
+            let from = folder.join(".huracan").join(&name);
+            if from.exists() {
+                std::fs::copy(from, copy.join(&name)).map_err(|error| failed(&error))?;
+            }
+        }
+        let read = || -> Result<_, huracan_jobs::Error> {
+            let ledger = Ledger::open(&copy.join("ledger.sqlite"))?;
+            let done = ledger.jobs(&Selector::all().status(Status::Completed))?;
+            let mut repeats = Vec::new();
+            for run in ledger.runs()? {
+                repeats.extend(ledger.verify_exactly_once(&run.run)?);
+            }
+            Ok((done, repeats))
+        };
+        let read = read();
+        let _ = std::fs::remove_dir_all(&copy);
+        let (done, repeats) = read.map_err(|error| failed(&error))?;
+        for row in done {
+            self.acknowledged.insert(format!("job {}", row.id), row.digest.unwrap_or_default());
+        }
+        self.repeated = repeats.iter().map(|repeat| format!("job {}", repeat.job)).collect();
+        Ok(())
     }
 
     /// The objects of a store in memory.
@@ -114,6 +157,7 @@ impl Snapshot {
         if let Ok(Some((roster, _))) = roster::read(&self.store) {
             twice("rank of", roster.symbols.iter().map(|l| l.symbol.to_string()).collect());
         }
+        all.extend(self.repeated.iter().cloned());
         all
     }
 
