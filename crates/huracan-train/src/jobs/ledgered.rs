@@ -302,19 +302,132 @@ fn look(watched: &Watched, caps: Caps, at_rest: u64) {
     let Some(cap) = caps.memory_bytes else { return };
     let held = resident_bytes().unwrap_or(0).saturating_sub(at_rest);
     let waiting = running.values().any(|job| job.cancel.is_raised());
-    if held > cap.saturating_mul(running.len() as u64) && !waiting {
-        if let Some(job) = running.values().next_back() {
-            let text = format!(
-                "the process held {} MiB more than before its jobs, of which {} ran with {} MiB each \
+    if held > cap.saturating_mul(running.len() as u64)
+        && !waiting
+        && let Some(job) = running.values().next_back()
+    {
+        let text = format!(
+            "the process held {} MiB more than before its jobs, of which {} ran with {} MiB each \
                  (jobs.memory_cap_mib)",
-                held >> 20,
-                running.len(),
-                cap >> 20
-            );
-            let alone = job.alone || running.len() == 1;
-            // Beside others it may not have been its own fault.
-            let fault = if alone { JobFault::permanent } else { JobFault::transient };
-            job.cancel.raise(fault("memory_cap", text));
+            held >> 20,
+            running.len(),
+            cap >> 20
+        );
+        let alone = job.alone || running.len() == 1;
+        // Beside others it may not have been its own fault.
+        let fault = if alone { JobFault::permanent } else { JobFault::transient };
+        job.cancel.raise(fault("memory_cap", text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::checkpoint;
+    use huracan_jobs::Selector;
+
+    const JOB: JobName<'static> = JobName { stage: "trial", name: "BTCUSDT", item: 0 };
+
+    fn office<'a>(ledger: &'a Ledger, stop: &'a AtomicBool, rules: Rules) -> LedgerOffice<'a> {
+        LedgerOffice { ledger, worker: "box:1".to_owned(), purpose: "train".to_owned(), rules, stop }
+    }
+
+    fn at_once() -> Rules {
+        Rules { retry: RetryPolicy { max_attempts: 3, base_s: 0.0, cap_s: 0.0 }, ..Rules::default() }
+    }
+
+    fn row(ledger: &Ledger) -> huracan_jobs::JobRow {
+        ledger.job(&JobId::new("run", JOB.stage, JOB.name)).unwrap().0
+    }
+
+    fn fault_of(ended: Result<(), Trouble>) -> JobFault {
+        match ended {
+            Err(Trouble::Fault(fault)) => fault,
+            other => panic!("expected a fault, found {other:?}"),
         }
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again_and_what_does_not_pass_is_given_up_for_later_runs_too() {
+        let (ledger, stop) = (Ledger::in_memory().unwrap(), AtomicBool::new(false));
+        let office = office(&ledger, &stop, at_once());
+        let names = [JOB.name.to_owned()];
+        let hands = office.hire("run").unwrap();
+        hands.declare(JOB.stage, &names).unwrap();
+        let busy = |_: u32| Err(JobFault::transient("disk", "the disk is busy"));
+        let third = |number: u32| if number < 3 { busy(number) } else { Ok(()) };
+        hands.perform(JOB, &mut { third }).unwrap();
+        assert_eq!((row(&ledger).status, row(&ledger).attempt), (Status::Completed, 3));
+
+        let hands = office.hire("other").unwrap();
+        hands.declare(JOB.stage, &names).unwrap();
+        let mut tried = 0;
+        let fault = fault_of(hands.perform(JOB, &mut |_| {
+            tried += 1;
+            panic!("index out of range")
+        }));
+        assert_eq!((tried, fault.code.as_str()), (1, "panicked"), "a panic comes again");
+        assert_eq!(ledger.dead_letters().unwrap().len(), 1);
+        drop(hands);
+        let hands = office.hire("other").unwrap();
+        hands.declare(JOB.stage, &names).unwrap();
+        let fault = fault_of(hands.perform(JOB, &mut |_| unreachable!("it was given up")));
+        assert!(fault.text.starts_with("given up after 1 attempts: index out of range"), "{fault}");
+        assert_eq!(ledger.retry(&Selector::run("other")).unwrap(), 1);
+        let hands = office.hire("other").unwrap();
+        hands.declare(JOB.stage, &names).unwrap();
+        hands.perform(JOB, &mut |_| Ok(())).unwrap();
+    }
+
+    #[test]
+    fn a_done_job_is_made_again_from_its_pieces_without_a_word_to_the_ledger() {
+        let (ledger, stop) = (Ledger::in_memory().unwrap(), AtomicBool::new(false));
+        let office = office(&ledger, &stop, at_once());
+        for _ in 0..2 {
+            let hands = office.hire("run").unwrap();
+            hands.declare(JOB.stage, &[JOB.name.to_owned()]).unwrap();
+            hands.perform(JOB, &mut |_| Ok(())).unwrap();
+        }
+        assert_eq!(row(&ledger).attempt, 1);
+        assert!(ledger.verify_exactly_once("run").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_cancelled_job_is_not_begun_and_one_over_its_cap_is_stopped() {
+        let (ledger, stop) = (Ledger::in_memory().unwrap(), AtomicBool::new(false));
+        let caps = Caps { wall_s: Some(0.05), memory_bytes: None };
+        let office = office(&ledger, &stop, Rules { caps, ..at_once() });
+        let hands = office.hire("run").unwrap();
+        hands.declare(JOB.stage, &[JOB.name.to_owned()]).unwrap();
+        let fault = fault_of(hands.perform(JOB, &mut |_| {
+            loop {
+                checkpoint();
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }));
+        assert_eq!(fault.code, "wall_cap");
+        ledger.retry(&Selector::run("run")).unwrap();
+        ledger.cancel(&Selector::run("run")).unwrap();
+        let fault = fault_of(hands.perform(JOB, &mut |_| unreachable!("it was cancelled")));
+        assert_eq!((fault.code.as_str(), row(&ledger).status), ("skipped", Status::Skipped));
+    }
+
+    /// A process that dies under a job leaves it running; the next one takes it up, and after a few
+    /// such deaths alone.
+    #[test]
+    fn a_job_whose_process_died_is_taken_up_and_one_under_which_it_often_dies_runs_alone() {
+        let (ledger, stop) = (Ledger::in_memory().unwrap(), AtomicBool::new(false));
+        let office = office(&ledger, &stop, at_once());
+        let id = JobId::new("run", JOB.stage, JOB.name);
+        for _ in 0..3 {
+            drop(office.hire("run").unwrap());
+            ledger.declare("run", JOB.stage, &[NewJob::new(JOB.name, "run")]).unwrap();
+            ledger.started(&id, "box:dead").unwrap();
+        }
+        let hands = office.hire("run").unwrap();
+        assert_eq!(row(&ledger).crashes, 3);
+        hands.declare(JOB.stage, &[JOB.name.to_owned()]).unwrap();
+        hands.perform(JOB, &mut |_| Ok(())).unwrap();
+        assert!(row(&ledger).alone && row(&ledger).status == Status::Completed);
     }
 }

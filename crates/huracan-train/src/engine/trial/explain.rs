@@ -146,7 +146,7 @@ impl Pass for ExplainPass<'_> {
         let coin = &judged.coins[item];
         let prepared = trial.prepared(coin.index)?;
         let linear = coin.lanes.iter().all(|lane| lane.is_linear());
-        let measured = linear || item % judged.coins.len().div_ceil(NONLINEAR_COINS).max(1) == 0;
+        let measured = linear || item.is_multiple_of(judged.coins.len().div_ceil(NONLINEAR_COINS).max(1));
         let (deltas, agreement) = trial.worth(coin, &prepared, judged, measured)?;
         let importance = trial.importance(coin, &prepared);
         let encoder = encoder.filter(|_| coin.lane.encoder().is_some());
