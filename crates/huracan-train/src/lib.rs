@@ -5,6 +5,7 @@
 //! that trades, and any formula that does not need more than one coin or a thread (that is
 //! `huracan-core`).
 
+pub mod cache;
 pub mod canary;
 pub mod engine;
 pub mod jobs;

@@ -3,15 +3,17 @@
 //! Files of little-endian f64 with a length and a checksum in front. They are cache: deleted when
 //! the run ends, swept when the next one starts, never part of the store's contract.
 
+use crate::cache::Cache;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A folder of scratch columns, removed when dropped.
+/// A folder of scratch columns, removed when dropped, and the cache of what outlives it.
 pub struct Scratch {
     dir: PathBuf,
+    cache: Arc<Cache>,
     beyond: Option<Arc<dyn Beyond>>,
 }
 
@@ -61,7 +63,19 @@ impl Scratch {
             _ => {}
         }
         fs::create_dir_all(dir).map_err(io)?;
-        Ok(Scratch { dir: dir.to_owned(), beyond: None })
+        Ok(Scratch { dir: dir.to_owned(), beyond: None, cache: Arc::new(Cache::none()) })
+    }
+
+    /// The same with pieces of other runs at hand.
+    #[must_use]
+    pub fn with_cache(mut self, cache: Arc<Cache>) -> Scratch {
+        self.cache = cache;
+        self
+    }
+
+    /// Pieces kept from run to run; nothing is kept unless it was given.
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.cache
     }
 
     /// The same folder, whose columns are left for other machines too, and looked for among theirs.

@@ -3,6 +3,10 @@
 //!
 //! Every training set is a prefix of the segments and every inner validation a run of them, so
 //! sufficient statistics are kept once per segment and summed.
+//!
+//! Folds stand on a calendar of their own, multiples of a fold's length since the epoch, so that one
+//! more day of bars moves the end of the last test and the final fit and nothing else: what was made
+//! for the other folds stays true.
 
 use crate::words::{Timeframe, UtcMs};
 use std::ops::Range;
@@ -12,7 +16,7 @@ use std::ops::Range;
 pub struct WalkForward {
     /// Number of test folds.
     pub folds: usize,
-    /// Length of each test fold.
+    /// Length of each test fold; the last is up to one length longer.
     pub fold_days: f64,
     /// Days between the last training label and the first test row, and between inner training and
     /// inner validation; at least the label's window is used.
@@ -52,6 +56,9 @@ pub struct Plan {
     pub test_start: UtcMs,
     /// End of the last tested bar.
     pub test_end: UtcMs,
+    /// What the final fit fits on rows rather than on moments sees no label that ends after this
+    /// moment: the last multiple of a week (of a fold, where that is shorter) since the epoch.
+    pub frozen_end: UtcMs,
     /// Bars from a decision to the end of its label.
     pub window_bars: usize,
     /// Length of a bar.
@@ -75,8 +82,16 @@ pub struct TooShort {
     pub fold_days: f64,
 }
 
+/// Share of the least training days by which a history must exceed what folds on the calendar need.
+const SPARE: f64 = 0.5;
+/// Days for which what is fitted on rows is kept.
+pub const FROZEN_DAYS: i64 = 7;
+
 impl Plan {
-    /// Lays the plan over `[start, end)`, folds counted back from `end`.
+    /// Lays the plan over `[start, end)`. Test folds begin at multiples of their length since the epoch;
+    /// the last runs on to `end` and is between one and two lengths long, so that the folds together
+    /// never test less than was asked for. A history that is too short for the calendar but not for the
+    /// folds has them counted back from `end`.
     ///
     /// # Errors
     /// [`TooShort`] when fewer than `min_train_days` would be left for the first inner training.
@@ -92,14 +107,23 @@ impl Plan {
         let days = |d: f64| timeframe.bars_in_days(d) as i64 * bar;
         let embargo = days(walk.embargo_days).max((window_bars as i64) * bar);
         let (fold, inner) = (days(walk.fold_days), days(walk.inner_days));
-        let test_start = end.0 - fold * walk.folds as i64;
-        let first_inner_end = test_start - embargo - inner - embargo;
+        // Days needed when the folds begin at a moment.
+        let needed = |test_start: i64| {
+            let first_inner_end = test_start - embargo - inner - embargo;
+            (end.0 - first_inner_end) as f64 / UtcMs::DAY as f64 + min_train_days
+        };
         let found = (end.0 - start.0) as f64 / UtcMs::DAY as f64;
-        let needed = (end.0 - first_inner_end) as f64 / UtcMs::DAY as f64 + min_train_days;
-        if found < needed || walk.folds == 0 {
-            let (folds, fold_days) = (walk.folds, walk.fold_days);
-            return Err(TooShort { found_days: found, needed_days: needed, folds, fold_days });
+        let counted_back = end.0 - fold * walk.folds as i64;
+        if walk.folds == 0 || found < needed(counted_back) {
+            let (folds, fold_days, needed_days) = (walk.folds, walk.fold_days, needed(counted_back));
+            return Err(TooShort { found_days: found, needed_days, folds, fold_days });
         }
+        let on_calendar = counted_back.div_euclid(fold) * fold;
+        // Features warm up and labels end within the first inner training: it may be that much shorter than
+        // it looks, and folds counted back have room to spare where those on the calendar might not.
+        let spare = SPARE * min_train_days + window_bars as f64 / timeframe.bars_per_day();
+        let test_start = if found < needed(on_calendar) + spare { counted_back } else { on_calendar };
+        let frozen = (FROZEN_DAYS * UtcMs::DAY).min(fold);
         let window = window_bars as i64 * bar;
         let ends = (0..=walk.folds as i64).map(|f| {
             let last = f == walk.folds as i64;
@@ -134,7 +158,8 @@ impl Plan {
             inner_train_end: UtcMs(t.inner_end),
             test: (f < walk.folds).then(|| {
                 let from = test_start + f as i64 * fold;
-                (UtcMs(from), UtcMs(from + fold))
+                let last = f + 1 == walk.folds;
+                (UtcMs(from), if last { end } else { UtcMs(from + fold) })
             }),
         });
         Ok(Plan {
@@ -142,6 +167,7 @@ impl Plan {
             edges: edges.into_iter().map(UtcMs).collect(),
             test_start: UtcMs(test_start),
             test_end: end,
+            frozen_end: UtcMs(end.0.div_euclid(frozen) * frozen),
             window_bars,
             timeframe,
         })
@@ -157,6 +183,18 @@ impl Plan {
         &self.folds[..self.folds.len() - 1]
     }
 
+    /// Bar starts before which rows may teach what is fitted on rows, for a fold's inner and full fit: the
+    /// labels of training, but of the final fit only those that are frozen.
+    pub fn learning_ends(&self, fold: usize) -> [UtcMs; 2] {
+        let fold = &self.folds[fold];
+        if fold.test.is_some() {
+            return [self.edges[fold.inner_train.end], self.edges[fold.train.end]];
+        }
+        let since = fold.train_end.0 - self.frozen_end.0;
+        let window = self.window_bars as i64 * self.timeframe.ms();
+        [fold.inner_train_end, fold.train_end].map(|end| UtcMs(end.0 - since - window))
+    }
+
     /// UTC days in the test span.
     pub fn test_days(&self) -> usize {
         (self.test_end.0 - self.test_start.0).div_euclid(UtcMs::DAY) as usize
@@ -167,15 +205,22 @@ impl Plan {
 mod tests {
     use super::*;
 
+    const WALK: WalkForward = WalkForward { folds: 5, fold_days: 30.0, embargo_days: 5.0, inner_days: 30.0 };
+
+    fn plan_until(end: UtcMs) -> Plan {
+        Plan::new(&WALK, Timeframe::H1, 25, UtcMs(0), end, 30.0).unwrap()
+    }
+
     fn plan() -> Plan {
-        let walk = WalkForward { folds: 5, fold_days: 30.0, embargo_days: 5.0, inner_days: 30.0 };
-        let end = UtcMs(282 * UtcMs::DAY);
-        Plan::new(&walk, Timeframe::H1, 25, UtcMs(0), end, 30.0).unwrap()
+        plan_until(UtcMs(282 * UtcMs::DAY))
     }
 
     #[test]
     fn no_training_label_reaches_into_its_embargo_or_test() {
-        let plan = plan();
+        (220..330).for_each(|days| lawful(&plan_until(UtcMs(days * UtcMs::DAY + 5 * UtcMs::HOUR))));
+    }
+
+    fn lawful(plan: &Plan) {
         let window = plan.window_bars as i64 * plan.timeframe.ms();
         for fold in &plan.folds {
             let last_row = plan.edges[fold.train.end].0 - plan.timeframe.ms();
@@ -191,21 +236,86 @@ mod tests {
         }
     }
 
+    /// What of a plan is over by `moment`: edges, and folds whose test has ended.
+    fn settled(plan: &Plan, moment: UtcMs) -> (Vec<UtcMs>, Vec<Fold>) {
+        let edges = plan.edges.iter().copied().filter(|e| *e <= moment).collect();
+        let ended = |fold: &&Fold| fold.test.is_some_and(|(_, to)| to <= moment);
+        (edges, plan.folds.iter().filter(ended).cloned().collect())
+    }
+
+    #[test]
+    fn a_day_more_moves_the_last_test_s_end_and_the_final_fit_only() {
+        let mut moved = 0;
+        for day in 270..400 {
+            let (before, after) =
+                (plan_until(UtcMs(day * UtcMs::DAY)), plan_until(UtcMs((day + 1) * UtcMs::DAY)));
+            if before.test_start != after.test_start {
+                // A month is over: the folds move on by one, on the same calendar.
+                moved += 1;
+                assert_eq!(after.test_start.0 - before.test_start.0, 30 * UtcMs::DAY);
+                let tests = |plan: &Plan, folds: std::ops::Range<usize>| -> Vec<_> {
+                    plan.folds[folds].iter().map(|f| (f.test, f.train_end, f.validation_start)).collect()
+                };
+                assert_eq!(tests(&before, 1..4), tests(&after, 0..3));
+                continue;
+            }
+            let last = before.tested().len() - 1;
+            let begun = before.edges[before.folds[last].train.end];
+            assert_eq!(settled(&before, begun), settled(&after, begun));
+            assert_eq!(before.folds[..last], after.folds[..last]);
+            let without_test = |plan: &Plan| Fold { test: None, ..plan.folds[last].clone() };
+            assert_eq!(without_test(&before), without_test(&after));
+            assert_eq!(before.folds[last].test.map(|t| t.0), after.folds[last].test.map(|t| t.0));
+            // Where the final fit lies among the segments changes only with its own edges.
+            assert!(before.folds[last].train.end < before.segments());
+            assert!(before.edges[before.folds[last].train.end] <= before.folds[last + 1].validation_start);
+        }
+        assert_eq!(moved, 4);
+    }
+
+    #[test]
+    fn the_last_test_is_one_to_two_folds_long_and_begins_on_the_calendar() {
+        for hours in (270 * 24..400 * 24).step_by(7) {
+            let end = UtcMs(hours * UtcMs::HOUR);
+            let plan = plan_until(end);
+            assert_eq!((plan.tested().len(), plan.test_end), (5, end));
+            let (from, to) = plan.folds[4].test.unwrap();
+            assert_eq!((from.0 % (30 * UtcMs::DAY), to), (0, end));
+            assert!((30 * UtcMs::DAY..60 * UtcMs::DAY).contains(&(to.0 - from.0)), "{} ms", to.0 - from.0);
+            // What is frozen knows all that the last tested fold knows, and at most a week less than the end.
+            assert!(plan.frozen_end <= end && end.0 - plan.frozen_end.0 < 7 * UtcMs::DAY);
+            assert!(plan.frozen_end > from && plan.frozen_end.0 % (7 * UtcMs::DAY) == 0);
+            let [inner, full] = plan.learning_ends(5);
+            let window = 25 * UtcMs::HOUR;
+            assert_eq!((full.0 + window, full.0 - inner.0), (plan.frozen_end.0, 35 * UtcMs::DAY));
+            assert!(inner.0 + window <= plan.folds[5].inner_train_end.0);
+        }
+    }
+
+    #[test]
+    fn a_history_too_short_for_the_calendar_has_its_folds_counted_back() {
+        let plan = plan_until(UtcMs(220 * UtcMs::DAY + 5 * UtcMs::HOUR));
+        assert_eq!(plan.test_end.0 - plan.test_start.0, 150 * UtcMs::DAY);
+        assert!(
+            plan.tested().iter().all(|f| f.test.is_some_and(|(from, to)| to.0 - from.0 == 30 * UtcMs::DAY))
+        );
+    }
+
     #[test]
     fn tests_tile_the_span_and_the_last_fold_is_the_final_fit() {
         let plan = plan();
         let tests: Vec<_> = plan.tested().iter().map(|f| f.test.unwrap()).collect();
+        assert_eq!(tests[4].1.0 - tests[4].0.0, 42 * UtcMs::DAY);
         assert!(tests.windows(2).all(|w| w[0].1 == w[1].0));
         assert_eq!((tests[0].0, tests[4].1), (plan.test_start, plan.test_end));
         assert_eq!(plan.folds.len(), 6);
         assert_eq!(plan.folds[5].test, None);
-        assert_eq!(plan.test_days(), 150);
+        assert_eq!(plan.test_days(), 162);
     }
 
     #[test]
     fn too_little_history_is_refused_with_what_is_needed() {
-        let walk = WalkForward { folds: 5, fold_days: 30.0, embargo_days: 5.0, inner_days: 30.0 };
-        let error = Plan::new(&walk, Timeframe::H1, 25, UtcMs(0), UtcMs(100 * UtcMs::DAY), 30.0).unwrap_err();
+        let error = Plan::new(&WALK, Timeframe::H1, 25, UtcMs(0), UtcMs(100 * UtcMs::DAY), 30.0).unwrap_err();
         assert_eq!((error.found_days, error.needed_days), (100.0, 220.0));
     }
 }

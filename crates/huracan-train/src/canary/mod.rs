@@ -312,7 +312,7 @@ pub fn judged(
     candles: &dyn CandleSource,
     scratch_dir: &Path,
 ) -> Result<CanaryVerdicts, NotMade> {
-    let scratch = Scratch::open(scratch_dir)?;
+    let scratch = Scratch::open(scratch_dir)?.with_cache(engine.scratch.cache().clone());
     let watch = Passes { observer: engine.observer, done: Default::default() };
     let settings = Settings { universe: Universe::List(source.symbols()), ..settings.clone() };
     let own = Engine { settings: &settings, scratch: &scratch, observer: &watch, jobs: &Here, ..*engine };

@@ -258,7 +258,8 @@ pub fn slopes(
     let mut agreement = vec![vec![[0.0; 3]; candidates.len()]; plan.folds.len()];
     let mut disk: Option<ScratchError> = None;
     engine.observer.stage_started("slopes", survey.coins.len());
-    let pass = SlopesPass { engine, plan, statistics, pools, extra, lanes: &lanes, candidates: &candidates };
+    let pass =
+        SlopesPass { engine, survey, plan, statistics, pools, extra, lanes: &lanes, candidates: &candidates };
     let nothing = || vec![vec![None; count]; pools.stages.len()];
     let names = survey.names();
     engine.pass(&pass, &names, |i, result| {
@@ -277,6 +278,7 @@ pub fn slopes(
                 estimates.push(nothing());
             }
             Err(error) => {
+                engine.scratch.cache().close();
                 failed.push(Failed { symbol: names[i].clone(), step: "slopes", error });
                 estimates.push(nothing());
             }
@@ -390,9 +392,58 @@ pub fn unpooled_head(pool: &Pool, own: &Moments, variant: Variant) -> Option<Vec
     Some((0..solved.nrows()).map(|i| solved[(i, 0)]).collect())
 }
 
+/// What is found out about a coin in one fold.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct FoldWork {
+    /// Estimates per stage and lane.
+    rows: Row,
+    /// Per unpooled variant.
+    unpooled: Vec<Agreement>,
+    /// Pooled heads without the coin's underlying, both stages one after the other.
+    heads: Vec<f64>,
+}
+
+/// A coin's own principal components as the stages of its folds read them: a full head its own, an inner
+/// head those of the full head before.
+#[derive(Default)]
+pub(super) struct OwnBasis {
+    /// Stage (flat) that was looked at last, and its components.
+    last: Option<(usize, Option<Eigenbasis>)>,
+}
+
+impl OwnBasis {
+    /// Those of a stage. `own` are the coin's standardised moments there, `own_at` those of any stage: a
+    /// stage before that was not looked at is looked up.
+    pub(super) fn at(
+        &mut self,
+        fold: usize,
+        stage: Stage,
+        own: Option<&Moments>,
+        own_at: &dyn Fn(usize, Stage) -> Option<Moments>,
+    ) -> Option<&Eigenbasis> {
+        let basis = |own: Option<&Moments>| own.and_then(|m| Eigenbasis::new(&m.cov));
+        let last = self.last.take();
+        let before = || match last {
+            Some((at, made)) if at + 1 == stage.at(fold) => made,
+            // The last full head there is, or the first inner one.
+            _ => {
+                let full = (0..fold).rev().find_map(|f| basis(own_at(f, Stage::Full).as_ref()));
+                let inner = || (0..fold).find_map(|f| basis(own_at(f, Stage::Inner).as_ref()));
+                full.or_else(inner)
+            }
+        };
+        let made = match stage {
+            Stage::Inner => before().or_else(|| basis(own)),
+            Stage::Full => basis(own).or_else(before),
+        };
+        self.last.insert((stage.at(fold), made)).1.as_ref()
+    }
+}
+
 /// What a coin's job reads.
 pub(super) struct SlopesPass<'a> {
     pub(super) engine: &'a Engine<'a>,
+    pub(super) survey: &'a Survey,
     pub(super) plan: &'a Plan,
     pub(super) statistics: &'a Statistics,
     pub(super) pools: &'a Pools,
@@ -439,37 +490,49 @@ impl SlopesPass<'_> {
         let twin_blocks =
             twins.iter().map(|(i, ..)| self.extra.read(engine, *i)).collect::<Result<Vec<_>, _>>()?;
         let needed = rows_min(settings);
-        let mut estimates = Vec::new();
+        let own_at = |f: usize, stage: Stage| {
+            let own = coin_moments(&grams, stage.segments(&self.plan.folds[f]), needed)?;
+            let deviation = &self.pools.stages[stage.at(f)].deviation;
+            Some(own.rescaled(&coin.own.0, &coin.own.1).standardised(deviation))
+        };
+        let mut work = Work { row: Vec::new(), unpooled: Vec::with_capacity(self.plan.folds.len()) };
         let mut flat = Vec::new();
-        let mut own_basis: Option<Eigenbasis> = None;
-        let mut unpooled = Vec::with_capacity(self.plan.folds.len());
+        let mut own_basis = OwnBasis::default();
         for (f, fold) in self.plan.folds.iter().enumerate() {
+            let key = self.statistics.known.as_ref().filter(|_| fold.test.is_some()).map(|known| {
+                let symbol = &self.survey.coins[index].symbol;
+                known.fit("slopes", f, |inputs| self.extra.of_coin(symbol, inputs))
+            });
+            let cache = engine.scratch.cache();
+            let found: Option<FoldWork> = key.as_ref().and_then(|key| cache.get(key));
+            if let Some(found) = found {
+                work.row.extend(found.rows);
+                work.unpooled.push(found.unpooled);
+                flat.extend(found.heads);
+                continue;
+            }
+            let mut made = FoldWork { rows: Vec::new(), unpooled: Vec::new(), heads: Vec::new() };
             for stage in Stage::ALL {
                 let at = stage.at(f);
                 let pool = &self.pools.stages[at];
                 let segments = stage.segments(fold);
-                let scaled = |m: Moments, coin: &CoinStatistics| {
-                    m.rescaled(&coin.own.0, &coin.own.1).standardised(&pool.deviation)
-                };
-                let own = coin_moments(&grams, segments.clone(), needed).map(|m| scaled(m, coin));
+                let own = own_at(f, stage);
                 let others: Vec<Option<Moments>> = twins
                     .iter()
                     .map(|(_, twin, grams)| {
-                        coin_moments(grams, segments.clone(), needed).map(|m| scaled(m, twin))
+                        let other = coin_moments(grams, segments.clone(), needed)?;
+                        Some(other.rescaled(&twin.own.0, &twin.own.1).standardised(&pool.deviation))
                     })
                     .collect();
                 let mut members: Vec<(&Moments, f64)> = own.iter().map(|m| (m, coin.weight)).collect();
                 for ((_, twin, _), other) in twins.iter().zip(&others) {
                     members.extend(other.iter().map(|m| (m, twin.weight)));
                 }
-                // The inner heads of a fold read the basis of the full heads before.
-                if own_basis.is_none() || stage == Stage::Full {
-                    own_basis = own.as_ref().and_then(|m| Eigenbasis::new(&m.cov)).or(own_basis);
-                }
+                let basis = own_basis.at(f, stage, own.as_ref(), &own_at);
                 let rest = leave_out(&pool.moments, pool.weight, &members);
-                let heads = prior_heads(pool, rest.as_ref(), own_basis.as_ref(), &self.lanes[f]);
+                let heads = prior_heads(pool, rest.as_ref(), basis, &self.lanes[f]);
                 let mut row = estimate(settings, own.as_ref(), &heads, &self.lanes[f]);
-                flat.extend(heads.into_iter().flat_map(|h| h.unwrap_or_else(|| vec![0.0; p])));
+                made.heads.extend(heads.into_iter().flat_map(|h| h.unwrap_or_else(|| vec![0.0; p])));
                 let mut with_blocks: Vec<(&Moments, f64, &extra::Blocks)> =
                     own.iter().map(|m| (m, coin.weight, &blocks)).collect();
                 for (((_, twin, _), other), blocks) in twins.iter().zip(&others).zip(&twin_blocks) {
@@ -478,17 +541,21 @@ impl SlopesPass<'_> {
                 let rows =
                     self.extra.priors(settings, f, stage, self.pools, own.as_ref(), &blocks, &with_blocks);
                 for (lane, head, slope) in rows {
-                    flat.extend(head);
+                    made.heads.extend(head);
                     row[lane.at()] = slope;
                 }
-                estimates.push(row);
+                made.rows.push(row);
                 if stage == Stage::Inner {
-                    unpooled.push(self.unpooled_agreement(&grams, f, coin, own.as_ref()));
+                    made.unpooled = self.unpooled_agreement(&grams, f, coin, own.as_ref());
                 }
             }
+            key.iter().for_each(|key| cache.put(key, &made));
+            work.row.extend(made.rows);
+            work.unpooled.push(made.unpooled);
+            flat.extend(made.heads);
         }
         engine.scratch.write(&prior_name(index), &flat)?;
-        Ok(Work { row: estimates, unpooled })
+        Ok(work)
     }
 
     /// Validation moments of every unpooled candidate of one coin in one fold.

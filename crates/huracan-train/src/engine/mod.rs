@@ -19,6 +19,9 @@ pub mod comparisons;
 pub mod deploy;
 pub mod experts;
 pub mod extra;
+#[cfg(test)]
+mod increment;
+pub mod known;
 pub mod lanes;
 pub mod passes;
 pub mod pools;

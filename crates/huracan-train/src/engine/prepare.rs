@@ -127,11 +127,91 @@ pub fn prepare(
 }
 
 /// Rows the scaler may see: those before the training end of the first fold in which the coin has
-/// enough of them; all rows of a coin too young for any test fold.
+/// enough of them, that of the final fit as frozen; all rows of a coin too young for any.
 fn scaler_span(settings: &Settings, plan: &Plan, series: &Series) -> Range<usize> {
+    0..series.index_at_or_after(scaled_until(settings, plan, series.start, series.len()))
+}
+
+/// Bar start before which the scaler of a coin sees rows, of a series of `bars` from `start` on.
+pub fn scaled_until(settings: &Settings, plan: &Plan, start: UtcMs, bars: usize) -> UtcMs {
+    let bar = settings.timeframe.ms();
     let needed = settings.timeframe.bars_in_days(settings.fold_train_days_min);
-    let ends = plan.tested().iter().map(|fold| series.index_at_or_after(plan.edges[fold.train.end]));
-    0..ends.into_iter().find(|&end| end >= needed).unwrap_or(series.len())
+    let mut ends = (0..plan.folds.len()).map(|fold| plan.learning_ends(fold)[1]);
+    let before = |end: UtcMs| (end.0 - start.0 + bar - 1).div_euclid(bar).clamp(0, bars as i64) as usize;
+    ends.find(|&end| before(end) >= needed).unwrap_or(UtcMs(start.0 + bars as i64 * bar))
+}
+
+/// Bar start of the first row that a night is about: everything before was settled when the last tested
+/// fold was fitted.
+pub fn tail_start(plan: &Plan) -> UtcMs {
+    let last = &plan.folds[plan.folds.len().saturating_sub(2)];
+    let validation = plan.folds.last().map_or(last.validation_start, |fold| fold.validation_start);
+    plan.edges[last.train.end].min(validation)
+}
+
+/// Scratch name of a coin's rows from [`tail_start`] on.
+fn tail_name(coin: usize) -> String {
+    format!("tail-{coin}")
+}
+
+/// Leaves a coin's latest rows on scratch, so that later passes need not make all of them again.
+///
+/// # Errors
+/// When the scratch file cannot be written.
+pub fn write_tail(
+    engine: &Engine<'_>,
+    coin: usize,
+    prepared: &Prepared,
+    plan: &Plan,
+) -> Result<(), ScratchError> {
+    let rows = prepared.series.index_at_or_after(tail_start(plan))..prepared.series.len();
+    let mut flat = Vec::with_capacity(rows.len() * (prepared.design.ncols() + 2 + prepared.labels.len()));
+    prepared.design.col_iter().for_each(|column| flat.extend(column.iter().skip(rows.start)));
+    flat.extend(prepared.usable[rows.clone()].iter().map(|&usable| f64::from(u8::from(usable))));
+    flat.extend(&prepared.sigma[rows.clone()]);
+    prepared.labels.iter().for_each(|label| flat.extend(&label[rows.clone()]));
+    engine.scratch.write(&tail_name(coin), &flat)
+}
+
+/// A coin's rows from [`tail_start`] on, as if its series began there. `series` is the whole of it.
+///
+/// # Errors
+/// When the scratch file cannot be read back.
+pub fn read_tail(
+    engine: &Engine<'_>,
+    coin: usize,
+    series: &Series,
+    scaler: &Scaler,
+    plan: &Plan,
+) -> Result<Prepared, ScratchError> {
+    let flat = engine.scratch.read(&tail_name(coin))?;
+    let first = series.index_at_or_after(tail_start(plan));
+    let n = series.len() - first;
+    let of = |column: &Vec<f64>| column[first..].to_vec();
+    let tail = Series {
+        symbol: series.symbol.clone(),
+        timeframe: series.timeframe,
+        start: series.time(first),
+        open: of(&series.open),
+        high: of(&series.high),
+        low: of(&series.low),
+        close: of(&series.close),
+        volume: of(&series.volume),
+        quote_volume: of(&series.quote_volume),
+        trades: series.trades.as_ref().map(of),
+        taker_buy_base: series.taker_buy_base.as_ref().map(of),
+    };
+    // Features, the missing share, ones.
+    let columns = scaler.center.len() + 2;
+    let column = |j: usize| flat.get(j * n..(j + 1) * n).unwrap_or_default();
+    Ok(Prepared {
+        design: Mat::from_fn(n, columns, |i, j| flat[j * n + i]),
+        usable: column(columns).iter().map(|&usable| usable != 0.0).collect(),
+        sigma: column(columns + 1).to_vec(),
+        labels: (0..engine.settings.horizons().len()).map(|h| column(columns + 2 + h).to_vec()).collect(),
+        scaler: scaler.clone(),
+        series: tail,
+    })
 }
 
 /// Random signs, one per block of 72 bars of absolute time, common to all coins.

@@ -1,9 +1,11 @@
 //! The statistics pass: every coin's sufficient statistics per plan segment, onto scratch, and the
 //! coin's centred moments per stage, into the pools.
 
+use super::known::Known;
 use super::passes::Pass;
-use super::prepare::{Prepared, Signs, prepare};
+use super::prepare::{Prepared, Signs, prepare, scaled_until, write_tail};
 use super::survey::{Failed, Survey};
+use super::trial::explain::write_reference;
 use super::{Engine, EngineError, Market};
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
@@ -88,6 +90,8 @@ pub fn placebo_signs(settings: &Settings) -> Vec<Signs> {
 pub struct CoinStatistics {
     /// Frozen scaling.
     pub scaler: Scaler,
+    /// Bar start before which the scaler has seen rows.
+    pub scaled_until: UtcMs,
     /// From common units to the coin's own scale: offsets and ratios per feature.
     pub own: (Vec<f64>, Vec<f64>),
     /// Training rows per stage (flat, [`Stage::at`]).
@@ -139,6 +143,8 @@ pub struct Statistics {
     pub failed: Vec<Failed>,
     /// Features, missing share included.
     pub p: usize,
+    /// What pieces kept from run to run are named by; `None` where none are kept.
+    pub known: Option<Known>,
 }
 
 /// Scratch name of a coin's Grams.
@@ -151,10 +157,17 @@ pub fn sample_name(coin: usize) -> String {
     format!("sample-{coin}")
 }
 
-/// Every how many bars a row is sampled, so that all coins together give at most the rows asked for.
-pub fn sample_stride(settings: &Settings, survey: &Survey) -> usize {
-    let bars: usize = survey.coins.iter().map(|coin| coin.len()).sum();
-    bars.div_ceil(settings.heads.sample_rows.max(1)).max(1)
+/// Every how many bars a row is sampled, so that all coins together give at most the rows asked for. A
+/// coin that is still there when the last test begins counts with all the bars that this test may come
+/// to: the stride is another when the folds move on, not because a day has passed.
+pub fn sample_stride(settings: &Settings, survey: &Survey, plan: &Plan) -> usize {
+    let last = plan.tested().last().and_then(|fold| fold.test).map_or(plan.test_end, |(from, _)| from);
+    let longest = settings.timeframe.bars_in_days(2.0 * settings.walk.fold_days);
+    let bars = survey.coins.iter().map(|coin| {
+        let before = (last.0 - coin.start().0).max(0) / settings.timeframe.ms();
+        if coin.end() > last { before as usize + longest } else { coin.len() }
+    });
+    bars.sum::<usize>().div_ceil(settings.heads.sample_rows.max(1)).max(1)
 }
 
 /// Whether anything is fitted on sampled rows.
@@ -169,6 +182,7 @@ pub fn rows_min(settings: &Settings) -> f64 {
 
 pub(super) struct Work {
     scaler: Scaler,
+    scaled_until: UtcMs,
     own: (Vec<f64>, Vec<f64>),
     train: Vec<Option<Moments>>,
     validation: Vec<Option<Moments>>,
@@ -204,6 +218,7 @@ pub fn statistics(
         scatter: vec![vec![Mat::zeros(p, p); groups]; 2 * plan.folds.len()],
         failed: Vec::new(),
         p,
+        known: Known::new(engine.scratch.cache(), settings, engine.scratch, survey, plan, market, units)?,
     };
     let pass = StatisticsPass { engine, survey, market, plan, units };
     let mut disk: Option<ScratchError> = None;
@@ -231,6 +246,7 @@ pub fn statistics(
                 pool(&mut out.level_validation, &work.level_validation, weight);
                 out.coins.push(Some(CoinStatistics {
                     scaler: work.scaler,
+                    scaled_until: work.scaled_until,
                     own: work.own,
                     rows: work.rows,
                     weight,
@@ -239,6 +255,7 @@ pub fn statistics(
             }
             Ok(Err(error)) => disk = Some(error),
             Err(error) => {
+                engine.scratch.cache().close();
                 out.failed.push(Failed { symbol, step: "statistics", error });
                 out.coins.push(None);
             }
@@ -271,10 +288,12 @@ impl Pass for StatisticsPass<'_> {
         let series = survey.coins[item].series(engine.scratch)?;
         let prepared = prepare(settings, market, plan, units, series, None);
         let grams = cumulative_grams(&prepared, plan, &placebo_signs(settings));
+        write_tail(engine, item, &prepared, plan)?;
+        write_reference(engine, item, &prepared)?;
         let flat: Vec<f64> = grams.iter().flat_map(Gram::to_flat).collect();
         engine.scratch.write(&gram_name(item), &flat)?;
         if samples_rows(settings) {
-            let rows = sampled(&prepared, units, sample_stride(settings, survey));
+            let rows = sampled(&prepared, units, sample_stride(settings, survey, plan));
             engine.scratch.write(&sample_name(item), &rows)?;
         }
         Ok(prepared.scaler)
@@ -283,6 +302,9 @@ impl Pass for StatisticsPass<'_> {
     fn open(&self, item: usize, scaler: Scaler) -> Result<Work, ScratchError> {
         let (p, q) = (self.market.columns.len() + 1, Targets::of(self.engine.settings).count());
         let grams = read_grams(self.engine, item, p, q)?;
+        let coin = &self.survey.coins[item];
+        let scaled_until = scaled_until(self.engine.settings, self.plan, coin.start(), coin.len());
+        let scaler = (scaler, scaled_until);
         Ok(moments_per_stage(self.engine.settings, self.plan, &grams, scaler, self.units))
     }
 }
@@ -376,7 +398,7 @@ fn moments_per_stage(
     settings: &Settings,
     plan: &Plan,
     grams: &[Gram],
-    scaler: Scaler,
+    (scaler, scaled_until): (Scaler, UtcMs),
     units: &Scaler,
 ) -> Work {
     let needed = rows_min(settings);
@@ -397,7 +419,7 @@ fn moments_per_stage(
         validation.push(inner.as_ref().zip(judged).map(|(training, judged)| scaled(&judged.about(training))));
         train.extend([inner, full].map(|m| m.as_ref().map(scaled)));
     }
-    Work { scaler, own, train, validation, level_train, level_validation, rows }
+    Work { scaler, scaled_until, own, train, validation, level_train, level_validation, rows }
 }
 
 fn pool(pools: &mut [RawPool], coin: &[Option<Moments>], weight: f64) {

@@ -8,6 +8,7 @@ use crate::settings::{BookChoice, Settings};
 use huracan_core::costs::CostModel;
 use huracan_core::labels::{LabelKind, carried_log_returns};
 use huracan_core::regime::Regime;
+use huracan_core::series::Series;
 use huracan_core::trial::metrics::Trade;
 use huracan_core::trial::simulate::{FullLedger, Tape};
 use huracan_core::words::{Market as MarketKind, UtcMs};
@@ -60,10 +61,9 @@ impl CoinTape {
     pub(in crate::engine) fn new(
         settings: &Settings,
         market: &Market,
-        prepared: &Prepared,
+        series: &Series,
         signs: &[Signs],
     ) -> CoinTape {
-        let series = &prepared.series;
         let hedge = hedged(settings, series.symbol.market());
         let own = carried_log_returns(series);
         let index = market.returns.bar_returns_for(series);
@@ -88,6 +88,17 @@ impl CoinTape {
             placebo_bps,
             carry_bps: funding * settings.timeframe.ms() as f64 / (8 * UtcMs::HOUR) as f64,
             lanes: PLACEBO + signs.len(),
+        }
+    }
+
+    /// The same from a bar on.
+    pub(in crate::engine) fn after(&self, first: usize) -> CoinTape {
+        let of = |returns: &Vec<f64>| returns[first.min(returns.len())..].to_vec();
+        CoinTape {
+            outright_bps: of(&self.outright_bps),
+            real_bps: of(&self.real_bps),
+            placebo_bps: self.placebo_bps.iter().map(of).collect(),
+            ..*self
         }
     }
 

@@ -1,6 +1,7 @@
 //! A small run for tests: settings that fit half a year of hourly bars, and the call.
 
 use super::{Engine, EngineError, Outcome, Silent, run};
+use crate::cache::Cache;
 use crate::scratch::Scratch;
 use crate::settings::{EncoderSettings, HeadSettings, Settings, TradingSettings};
 use crate::source::CandleSource;
@@ -9,6 +10,7 @@ use huracan_core::encoder::autoencoder::AutoencoderSpec;
 use huracan_core::heads::trees::TreesSpec;
 use huracan_core::trial::plan::WalkForward;
 use huracan_core::words::UtcMs;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// Three folds, few candidates, two placebos.
@@ -48,8 +50,18 @@ pub(crate) fn run_with(
     workers: usize,
     source: &dyn CandleSource,
 ) -> Result<Outcome, EngineError> {
+    run_on(settings, workers, source, Arc::new(Cache::none()))
+}
+
+/// One run with the pieces of others.
+pub(crate) fn run_on(
+    settings: &Settings,
+    workers: usize,
+    source: &dyn CandleSource,
+    cache: Arc<Cache>,
+) -> Result<Outcome, EngineError> {
     let dir = tempfile::tempdir().unwrap();
-    let scratch = Scratch::open(&dir.path().join("scratch")).unwrap();
+    let scratch = Scratch::open(&dir.path().join("scratch")).unwrap().with_cache(cache);
     let engine = Engine {
         settings,
         workers,

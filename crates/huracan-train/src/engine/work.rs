@@ -2,7 +2,7 @@
 //! a job first needs it, and kept for the next.
 
 use super::extra::Extra;
-use super::extra::fit::{Book, FitPass};
+use super::extra::fit::{FitPass, LazyBook};
 use super::extra::pass::CodesPass;
 use super::lanes::{self, LaneFold, Slopes, SlopesPass, unpooled_variants};
 use super::passes::{Pass, decode, encode};
@@ -71,7 +71,7 @@ pub struct Knowledge {
     slopes: Once<Slopes>,
     judged: Once<Judged>,
     limits: Once<Vec<Vec<f64>>>,
-    book: Once<Book>,
+    book: LazyBook,
     lanes: Once<(Vec<Vec<LaneFold>>, Vec<Variant>)>,
     tables: Once<Tables>,
     encoder: Once<Option<Encoder>>,
@@ -98,8 +98,8 @@ impl Knowledge {
         let statistics = &*self.statistics.read(parts, part::STATISTICS)?;
         let pools = &*self.pools.read(parts, part::POOLS)?;
         if stage == FitPass::STAGE {
-            let book = &*self.book.get(|| Ok(Book::read(engine, survey, statistics)?))?;
-            return done(&FitPass { engine, plan, pools, book }, item);
+            let book = &self.book;
+            return done(&FitPass { engine, survey, plan, statistics, pools, book }, item);
         }
         if stage == CodesPass::STAGE {
             let extra = &*self.models.read(parts, part::MODELS)?;
@@ -110,7 +110,10 @@ impl Knowledge {
             let of_fold = |f: usize| lanes::lanes(settings, pools, f);
             let made = || Ok(((0..plan.folds.len()).map(of_fold).collect(), unpooled_variants(settings)));
             let (lanes, candidates) = &*self.lanes.get(made)?;
-            return done(&SlopesPass { engine, plan, statistics, pools, extra, lanes, candidates }, item);
+            return done(
+                &SlopesPass { engine, survey, plan, statistics, pools, extra, lanes, candidates },
+                item,
+            );
         }
         let slopes = &*self.slopes.read(parts, part::SLOPES)?;
         let tables = &*self.tables.get(|| Ok(Tables::new(settings, plan, pools)))?;

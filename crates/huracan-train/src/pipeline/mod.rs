@@ -14,6 +14,7 @@ mod tests;
 
 pub use recorder::{Clock, Rates};
 
+use crate::cache::{Cache, Counts};
 use crate::canary::{self, Canaries};
 use crate::engine::{self, Engine, EngineError, Observer, Outcome};
 use crate::jobs::{Hire, JobsError};
@@ -37,6 +38,7 @@ use meter::{Attempt, JobOutcome, measured};
 use recorder::{Heart, Recorder};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -56,6 +58,8 @@ pub struct Job<'a> {
     pub store: &'a dyn Store,
     /// Local scratch, emptied at the start and removed at the end.
     pub scratch_dir: &'a Path,
+    /// Where pieces are kept from run to run, and how many bytes of them; `None`: nowhere.
+    pub cache: Option<(&'a Path, u64)>,
     /// Worker threads.
     pub workers: usize,
     /// Raised to stop.
@@ -110,6 +114,14 @@ impl Finished {
     /// What a reader must know when canaries did not pass: what was found, what follows, what to do.
     pub fn canary_note(&self) -> Option<String> {
         self.canaries.as_ref().and_then(|canaries| canaries::note(canaries, self.canaries_required))
+    }
+}
+
+/// What of the run was there already.
+fn tell_cached(cache: &Cache) {
+    for (kind, counts) in cache.counts() {
+        let Counts { hits, misses, bytes_read, bytes_written } = counts;
+        tracing::info!(kind, hits, misses, bytes_read, bytes_written, "pieces of earlier runs");
     }
 }
 
@@ -225,7 +237,9 @@ fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) ->
         ..job.settings.clone()
     };
     let jobs = job.hire.hire(&input_hash(&inputs))?;
-    let scratch = Scratch::open(job.scratch_dir)?;
+    let cache =
+        job.cache.map_or_else(Cache::none, |(dir, bytes_max)| Cache::open(dir, bytes_max, &job.code_version));
+    let scratch = Scratch::open(job.scratch_dir)?.with_cache(Arc::new(cache));
     let scratch = match jobs.beyond() {
         Some(beyond) => scratch.beyond(beyond),
         None => scratch,
@@ -244,6 +258,7 @@ fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) ->
         Some(_) => None,
         None => Some(canary::run(&engine, &outcome.survey, &job.scratch_dir.join("canaries"))?),
     };
+    tell_cached(scratch.cache());
     drop(scratch);
     if let Some(canaries) = &canaries {
         canaries::gate(&mut outcome.verdicts, canaries, &settings.canaries);

@@ -79,7 +79,7 @@ pub(super) fn of_head(outcome: &Outcome, head: &FinalHead) -> Option<Encoder> {
         Lane::Autoencoder => outcome.extra.autoencoder().cloned(),
         Lane::TreesCoded => {
             let trees = outcome.extra.models.trees_coded.get(Stage::Full.at(last))?.as_ref()?;
-            outcome.pools.encoder(&outcome.plan, last, Codes::Pca(trees.components))
+            outcome.pools.encoder(&outcome.plan, trees.units_fold(), Codes::Pca(trees.components))
         }
         _ => outcome.pools.encoder(&outcome.plan, last, head.codes),
     }

@@ -150,7 +150,7 @@ fn files_of_every_variant_score_a_row_as_the_engine_does() {
                 linear.map(|i| own.weights[i] * (z[i] - own.mean[i]) / pool.deviation[i]).sum();
             let z = faer::Mat::from_fn(1, p, |_, j| z[j]);
             let half = crate::engine::extra::half(head.symbol.0.underlying());
-            let codes = outcome.extra.codes_of(pool, z.as_ref(), half, last, Stage::Full);
+            let codes = outcome.extra.codes_of(&outcome.pools, z.as_ref(), half, last, Stage::Full);
             for (c, w) in own.code_weights.iter().enumerate() {
                 expected += w * (codes[(0, c)] - own.code_mean[c]);
             }

@@ -28,6 +28,10 @@ use std::time::Instant;
 
 /// Below the store, with a leading dot as everything that is not the store's content.
 const SCRATCH: &str = ".scratch";
+/// Beside it, what one run leaves for the next.
+const CACHE: &str = ".cache";
+/// Bytes that may stay there: a night of 400 coins leaves about half of it.
+const CACHE_BYTES_MAX: u64 = 4 << 30;
 
 /// One run of the Engine.
 ///
@@ -87,6 +91,7 @@ pub(super) fn run(
         origin,
         store: &store,
         scratch_dir: &scratch.join("engine"),
+        cache: Some((&root.join(CACHE), CACHE_BYTES_MAX)),
         workers: loaded.config.workers,
         stop: &session.interrupted,
         observer: &drawn,

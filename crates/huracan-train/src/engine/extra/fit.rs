@@ -2,10 +2,11 @@
 
 use super::super::passes::Pass;
 use super::super::pools::{Pool, Pools};
-use super::super::statistics::{Stage, Statistics, sample_name};
+use super::super::statistics::{Stage, Statistics, sample_name, sample_stride};
 use super::super::survey::Survey;
 use super::super::{Engine, EngineError};
 use super::{Layout, Models, Trees, half, with_components};
+use crate::cache::{Inputs, Key};
 use crate::jobs::checkpoint;
 use crate::scratch::ScratchError;
 use faer::Mat;
@@ -13,12 +14,15 @@ use huracan_core::encoder::{CodeMap, Encoder, autoencoder};
 use huracan_core::heads::trees::{self, BinEdges, Binned, Ensemble, HeldOut, TreesSpec};
 use huracan_core::trial::plan::Plan;
 use huracan_core::words::UtcMs;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Sampled rows of all coins, by time.
 pub(in crate::engine) struct Book {
     /// p × n: one column a row, own-scaled.
     rows: Mat<f32>,
     times: Vec<UtcMs>,
+    /// Bar start before which the scaler of the row's coin has seen rows.
+    scaled_until: Vec<UtcMs>,
     labels: Vec<f64>,
     halves: Vec<u8>,
 }
@@ -43,23 +47,22 @@ impl Book {
             let (_, coin, r) = index[n];
             &columns[coin as usize][r as usize * (p + 2)..][..p + 2]
         };
+        let scaled_until: Vec<UtcMs> =
+            statistics.coins.iter().map(|c| c.as_ref().map_or(UtcMs(i64::MAX), |c| c.scaled_until)).collect();
         let halves: Vec<u8> = survey.coins.iter().map(|coin| half(coin.symbol.underlying()) as u8).collect();
         Ok(Book {
             rows: Mat::from_fn(p, index.len(), |j, n| row(n)[2 + j] as f32),
             times: index.iter().map(|(time, ..)| *time).collect(),
+            scaled_until: index.iter().map(|(_, coin, _)| scaled_until[*coin as usize]).collect(),
             labels: (0..index.len()).map(|n| row(n)[1]).collect(),
             halves: index.iter().map(|(_, coin, _)| halves[*coin as usize]).collect(),
         })
     }
 
-    /// Number of rows before a moment.
-    fn before(&self, moment: UtcMs) -> usize {
-        self.times.partition_point(|t| *t < moment)
-    }
-
-    /// Rows of `span` in one half of the underlyings.
-    fn of_half(&self, span: std::ops::Range<usize>, half: usize) -> Vec<usize> {
-        span.filter(|&n| usize::from(self.halves[n]) == half).collect()
+    /// Rows in `[from, to)` of coins whose scaler has seen nothing from `scaled` on.
+    fn between(&self, from: UtcMs, to: UtcMs, scaled: UtcMs) -> impl Iterator<Item = usize> {
+        let at = |moment: UtcMs| self.times.partition_point(|t| *t < moment);
+        (at(from)..at(to)).filter(move |&n| self.scaled_until[n] <= scaled)
     }
 }
 
@@ -95,12 +98,30 @@ pub(in crate::engine) enum Fitted {
     Trees(Option<[Ensemble; 2]>),
 }
 
+/// The rows that fits read, read when the first fit needs them: none does where all are known from other
+/// runs.
+#[derive(Default)]
+pub(in crate::engine) struct LazyBook(Mutex<Option<Arc<Book>>>);
+
+impl LazyBook {
+    fn get(&self, pass: &FitPass<'_>) -> Result<Arc<Book>, ScratchError> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(book) = &*held {
+            return Ok(book.clone());
+        }
+        let book = Arc::new(Book::read(pass.engine, pass.survey, pass.statistics)?);
+        Ok(held.insert(book).clone())
+    }
+}
+
 /// What every fit reads.
 pub(in crate::engine) struct FitPass<'a> {
     pub(in crate::engine) engine: &'a Engine<'a>,
+    pub(in crate::engine) survey: &'a Survey,
     pub(in crate::engine) plan: &'a Plan,
+    pub(in crate::engine) statistics: &'a Statistics,
     pub(in crate::engine) pools: &'a Pools,
-    pub(in crate::engine) book: &'a Book,
+    pub(in crate::engine) book: &'a LazyBook,
 }
 
 impl Pass for FitPass<'_> {
@@ -109,17 +130,49 @@ impl Pass for FitPass<'_> {
     const STAGE: &'static str = "encoders";
 
     fn job(&self, item: usize) -> Result<Fitted, ScratchError> {
-        let FitPass { engine, plan, pools, book } = *self;
-        Ok(match fits(engine, plan)[item] {
-            Fit::Autoencoders => Fitted::Autoencoders(autoencoders_of(engine, plan, pools, book)),
+        let FitPass { engine, plan, pools, .. } = *self;
+        let fit = &fits(engine, plan)[item];
+        let cache = engine.scratch.cache();
+        let key = self.key(fit);
+        if let Some(found) = key.as_ref().and_then(|key| cache.get(key)) {
+            return Ok(found);
+        }
+        let book = &*self.book.get(self)?;
+        let fitted = match *fit {
+            Fit::Autoencoders => Fitted::Autoencoders(self.autoencoders(book)),
             Fit::Trees { fold, half, components } => {
                 Fitted::Trees(trees_of(engine, plan, pools, book, fold, half, components))
             }
-        })
+        };
+        key.iter().for_each(|key| cache.put(key, &fitted));
+        Ok(fitted)
     }
 
     fn open(&self, _: usize, fitted: Fitted) -> Result<Fitted, ScratchError> {
         Ok(fitted)
+    }
+}
+
+impl FitPass<'_> {
+    fn stride(&self) -> usize {
+        sample_stride(self.engine.settings, self.survey, self.plan)
+    }
+
+    /// The key of a fit among the pieces of other runs.
+    fn key(&self, fit: &Fit) -> Option<Key> {
+        let known = self.statistics.known.as_ref()?;
+        let last = self.plan.folds.len().checked_sub(1)?;
+        let stride = self.stride();
+        Some(match fit {
+            Fit::Autoencoders => known.frozen("autoencoders", |inputs| inputs.number(stride as i64)),
+            Fit::Trees { fold, half, components } => {
+                let of = |inputs: Inputs| {
+                    let parts = [stride, *fold, *half, *components];
+                    parts.into_iter().fold(inputs, |inputs, part| inputs.number(part as i64))
+                };
+                if *fold == last { known.frozen("trees", of) } else { known.fit("trees", *fold, of) }
+            }
+        })
     }
 }
 
@@ -152,10 +205,9 @@ pub(super) fn models(
     layout: Layout,
 ) -> Result<Models, EngineError> {
     let settings = engine.settings;
-    let book = Book::read(engine, survey, statistics)?;
     let fits = fits(engine, plan);
     let names: Vec<String> = fits.iter().map(Fit::name).collect();
-    let pass = FitPass { engine, plan, pools, book: &book };
+    let pass = FitPass { engine, survey, plan, statistics, pools, book: &LazyBook::default() };
     let mut disk = None;
     let mut autoencoders = Vec::new();
     let mut fitted: Vec<Option<[Ensemble; 2]>> = Vec::new();
@@ -167,6 +219,7 @@ pub(super) fn models(
             Ok(Ok(Fitted::Trees(made))) => fitted.push(made),
             Ok(Err(error)) => disk = Some(error),
             Err(fault) => {
+                engine.scratch.cache().close();
                 engine.observer.note(&format!("{} could not be fitted: {fault}", names[i]));
                 if matches!(fits[i], Fit::Trees { .. }) {
                     fitted.push(None);
@@ -181,9 +234,11 @@ pub(super) fn models(
     let mut gather = |components: usize| -> Vec<Option<Trees>> {
         let pairs: Vec<[Option<[Ensemble; 2]>; 2]> =
             (0..plan.folds.len()).map(|_| [fitted.next().flatten(), fitted.next().flatten()]).collect();
-        let stages = pairs.into_iter().flat_map(|pair| match pair {
+        let stages = pairs.into_iter().enumerate().flat_map(|(fold, pair)| match pair {
             [Some([inner_0, full_0]), Some([inner_1, full_1])] => {
-                [[inner_0, inner_1], [full_0, full_1]].map(|halves| Some(Trees { halves, components }))
+                let [inner, full] = Stage::ALL.map(|stage| tree_units(plan, fold, stage));
+                [([inner_0, inner_1], inner), ([full_0, full_1], full)]
+                    .map(|(halves, units)| Some(Trees { halves, components, units }))
             }
             _ => [None, None],
         });
@@ -194,51 +249,111 @@ pub(super) fn models(
     Ok(Models { autoencoders, epochs: epochs(plan).1, trees, trees_coded })
 }
 
-/// Moments until which autoencoders are fitted, ascending, each with the stage whose units it reads, and
-/// for every stage (flat) which of them is its own: an inner head's ends where validation begins.
-fn epochs(plan: &Plan) -> (Vec<(UtcMs, usize)>, Vec<usize>) {
-    let ends = plan.folds.iter().enumerate().flat_map(|(f, fold)| {
-        [(fold.validation_start, Stage::Inner.at(f)), (fold.train_end, Stage::Full.at(f))]
+/// The latest stage (flat) of a tested fold whose pool knows nothing from `moment` on: whose units the
+/// final fit's maps read.
+fn units_before(plan: &Plan, moment: UtcMs) -> usize {
+    let ends = plan.tested().iter().enumerate().flat_map(|(f, fold)| {
+        [(fold.inner_train_end, Stage::Inner.at(f)), (fold.train_end, Stage::Full.at(f))]
     });
-    let ends: Vec<(UtcMs, usize)> = ends.collect();
+    ends.filter(|(end, _)| *end <= moment).max().map_or(0, |(_, stage)| stage)
+}
+
+/// Stage (flat) whose units the trees of a stage read.
+fn tree_units(plan: &Plan, fold: usize, stage: Stage) -> usize {
+    let is_final = plan.folds[fold].test.is_none();
+    let known = match stage {
+        Stage::Inner => plan.folds[fold].validation_start,
+        Stage::Full => plan.frozen_end,
+    };
+    if is_final { units_before(plan, known) } else { stage.at(fold) }
+}
+
+/// When an autoencoder is fitted and on what.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Epoch {
+    /// It sees rows before this moment.
+    until: UtcMs,
+    /// Stage (flat) whose units it reads.
+    units: usize,
+    /// Coins are left out whose scaler has seen this moment or later ones.
+    scaled: UtcMs,
+}
+
+/// The autoencoders to fit, those of the tested folds by time and then the final fit's, and for every
+/// stage (flat) which of them is its own. A tested fold's inner one ends where validation begins; the
+/// final fit's inner heads read the latest of the tested folds that does not end later.
+fn epochs(plan: &Plan) -> (Vec<Epoch>, Vec<usize>) {
+    let ends = plan.tested().iter().enumerate().flat_map(|(f, fold)| {
+        let scaled = plan.learning_ends(f)[1];
+        [(fold.validation_start, Stage::Inner.at(f)), (fold.train_end, Stage::Full.at(f))]
+            .map(|(until, units)| Epoch { until, units, scaled })
+    });
+    let ends: Vec<Epoch> = ends.collect();
     let mut distinct = ends.clone();
-    distinct.sort_unstable();
-    distinct.dedup_by_key(|(until, _)| *until);
-    let of = ends.iter().map(|(until, _)| distinct.partition_point(|(other, _)| other < until));
-    (distinct.clone(), of.collect())
-}
-
-/// One autoencoder an epoch, each warm from the one before; none where one fails.
-fn autoencoders_of(engine: &Engine<'_>, plan: &Plan, pools: &Pools, book: &Book) -> Vec<Encoder> {
-    let settings = engine.settings;
-    let month = (settings.walk.inner_days * UtcMs::DAY as f64) as i64;
-    let mut made: Vec<Encoder> = Vec::new();
-    for (e, (until, stage)) in epochs(plan).0.into_iter().enumerate() {
-        checkpoint();
-        let pool = &pools.stages[stage];
-        let end = book.before(until);
-        let split = book.before(UtcMs(until.0 - month));
-        let rows = standardised(pool, book, end);
-        let warm = made.last().and_then(|encoder| match &encoder.map {
-            CodeMap::Network(network) => Some(network),
-            CodeMap::Linear(_) => None,
-        });
-        let seed = settings.seed.child("autoencoder", e as u64);
-        let (learning, held) = (rows.get(.., ..split), rows.get(.., split..));
-        let fit = |warm| autoencoder::train(&settings.encoder.autoencoder, learning, held, seed, warm);
-        // One of another rank has another shape and starts anew.
-        match fit(warm).or_else(|| fit(None)) {
-            Some(trained) => made.push(Encoder::autoencoder(trained, &pool.deviation, until)),
-            None => return Vec::new(),
-        }
+    distinct.sort_by_key(|epoch| (epoch.until, epoch.units));
+    distinct.dedup_by_key(|epoch| epoch.until);
+    let mut of: Vec<usize> = ends.iter().map(|e| distinct.partition_point(|d| d.until < e.until)).collect();
+    if let Some(last) = plan.folds.last() {
+        let known = distinct.partition_point(|epoch| epoch.until <= last.validation_start);
+        let until = plan.learning_ends(plan.folds.len() - 1)[1];
+        let units = units_before(plan, plan.frozen_end);
+        of.extend([known.saturating_sub(1), distinct.len()]);
+        distinct.push(Epoch { until, units, scaled: until });
     }
-    made
+    (distinct, of)
 }
 
-fn standardised(pool: &Pool, book: &Book, end: usize) -> Mat<f32> {
+impl FitPass<'_> {
+    /// One autoencoder an epoch, each warm from the one before; none where one fails.
+    fn autoencoders(&self, book: &Book) -> Vec<Encoder> {
+        let FitPass { engine, plan, statistics, pools, .. } = *self;
+        let (settings, cache, stride) = (engine.settings, engine.scratch.cache(), self.stride());
+        let month = (settings.walk.inner_days * UtcMs::DAY as f64) as i64;
+        let mut made: Vec<Encoder> = Vec::new();
+        let epochs = epochs(plan).0;
+        let epochs_tested = epochs.len() - 1;
+        for (e, Epoch { until, units, scaled }) in epochs.into_iter().enumerate() {
+            checkpoint();
+            // Those of the tested folds outlive a week.
+            let key = statistics.known.as_ref().filter(|_| e < epochs_tested).map(|known| {
+                known.fit("autoencoder", units / Stage::ALL.len(), |inputs| {
+                    inputs.number(stride as i64).number(e as i64).number(until.0)
+                })
+            });
+            if let Some(encoder) = key.as_ref().and_then(|key| cache.get(key)) {
+                made.push(encoder);
+                continue;
+            }
+            let pool = &pools.stages[units];
+            let held_from = UtcMs(until.0 - month);
+            let picks: Vec<usize> = book.between(UtcMs(i64::MIN), until, scaled).collect();
+            let split = picks.partition_point(|&n| book.times[n] < held_from);
+            let rows = standardised(pool, book, &picks);
+            let warm = made.last().and_then(|encoder| match &encoder.map {
+                CodeMap::Network(network) => Some(network),
+                CodeMap::Linear(_) => None,
+            });
+            let seed = settings.seed.child("autoencoder", e as u64);
+            let (learning, held) = (rows.get(.., ..split), rows.get(.., split..));
+            let fit = |warm| autoencoder::train(&settings.encoder.autoencoder, learning, held, seed, warm);
+            // One of another rank has another shape and starts anew.
+            match fit(warm).or_else(|| fit(None)) {
+                Some(trained) => {
+                    let encoder = Encoder::autoencoder(trained, &pool.deviation, until);
+                    key.iter().for_each(|key| cache.put(key, &encoder));
+                    made.push(encoder);
+                }
+                None => return Vec::new(),
+            }
+        }
+        made
+    }
+}
+
+fn standardised(pool: &Pool, book: &Book, picks: &[usize]) -> Mat<f32> {
     let unit: Vec<f32> =
         pool.deviation.iter().map(|&d| if d > 0.0 { (1.0 / d) as f32 } else { 0.0 }).collect();
-    Mat::from_fn(book.rows.nrows(), end, |j, n| book.rows[(j, n)] * unit[j])
+    Mat::from_fn(book.rows.nrows(), picks.len(), |j, n| book.rows[(j, picks[n])] * unit[j])
 }
 
 /// Trees of a fold for the coins of one half, fitted on those of the other: the inner ones with early
@@ -257,16 +372,18 @@ fn trees_of(
     let spec =
         TreesSpec { seed: settings.seed.child("trees", 2 * fold as u64 + half as u64), ..spec.clone() };
     let days = |d: f64| (d * UtcMs::DAY as f64) as i64;
-    let plan_fold = &plan.folds[fold];
-    // The last labelled row of a stage is before its last segment's end, purge included.
-    let end_of = |stage: Stage| plan.edges[stage.segments(plan_fold).end];
-    let inner_end = end_of(Stage::Inner);
+    let ends @ [inner_end, full_end] = plan.learning_ends(fold);
     let held_from = UtcMs(inner_end.0 - days(settings.walk.inner_days));
     let window = settings.label.window_bars() as i64 * settings.timeframe.ms();
     let known_until = UtcMs(held_from.0 - days(settings.walk.embargo_days).max(window));
-    let inner_pool = &pools.stages[Stage::Inner.at(fold)];
-    let learning = book.of_half(0..book.before(known_until), 1 - half);
-    let held = book.of_half(book.before(held_from)..book.before(inner_end), 1 - half);
+    let pool_of = |stage: Stage| &pools.stages[tree_units(plan, fold, stage)];
+    let inner_pool = pool_of(Stage::Inner);
+    let of_half = |from: UtcMs, to: UtcMs| -> Vec<usize> {
+        let other = |n: &usize| usize::from(book.halves[*n]) != half;
+        book.between(from, to, full_end).filter(other).collect()
+    };
+    let (start, held) = (UtcMs(i64::MIN), of_half(held_from, inner_end));
+    let learning = of_half(start, known_until);
     let (edges, rows) = binned(inner_pool, book, &learning, components)?;
     let held_rows = Binned::from_rows(&edges, inputs(inner_pool, book, &held, components).as_ref())?;
     let label = |picks: &[usize]| picks.iter().map(|&n| book.labels[n]).collect::<Vec<f64>>();
@@ -278,8 +395,8 @@ fn trees_of(
     let fixed = TreesSpec { rounds, early_stop_rounds: None, ..spec };
     let again = |stage: Stage| {
         checkpoint();
-        let picks = book.of_half(0..book.before(end_of(stage)), 1 - half);
-        let (_, rows) = binned(&pools.stages[stage.at(fold)], book, &picks, components)?;
+        let picks = of_half(start, ends[stage as usize]);
+        let (_, rows) = binned(pool_of(stage), book, &picks, components)?;
         trees::fit(&rows, &label(&picks), None, None, None, &fixed)
     };
     Some([again(Stage::Inner)?, again(Stage::Full)?])

@@ -6,10 +6,14 @@
 //! Three steps: the maps are fitted on rows sampled from all coins (`fit`); every coin's rows are
 //! encoded and their moments with features and label kept on scratch (`pass`); pools and choices.
 //!
-//! An autoencoder knows no label: the inner heads of a fold read one that was fitted until exactly where
-//! validation begins, which is the one of the full heads before where folds and validations are equally long. Trees know labels: each fold
-//! and stage has its own, and a coin reads those that were fitted on the other half of the
+//! An autoencoder knows no label: the inner heads of a tested fold read one that was fitted until exactly
+//! where validation begins, which is the one of the full heads before where folds and validations are
+//! equally long; those of the final fit read the latest of them that ends before. Trees know labels: each
+//! fold and stage has its own, and a coin reads those that were fitted on the other half of the
 //! underlyings.
+//!
+//! The final fit's maps are frozen for a week ([`Plan::frozen_end`]) and read the units of the last tested
+//! fold, so that on most nights they are those of the night before. Heads over their codes use every row.
 
 pub(super) mod fit;
 pub(super) mod pass;
@@ -21,6 +25,7 @@ use super::prepare::Prepared;
 use super::statistics::{CoinStatistics, Stage, Statistics, own_scaled};
 use super::survey::Survey;
 use super::{Engine, EngineError, Market};
+use crate::cache::Inputs;
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
 use faer::{Mat, MatRef};
@@ -30,6 +35,7 @@ use huracan_core::heads::pooled::{leave_out, ridge};
 use huracan_core::heads::slopes::SlopeEstimate;
 use huracan_core::heads::trees::Ensemble;
 use huracan_core::trial::plan::Plan;
+use huracan_core::words::Symbol;
 use std::ops::Range;
 
 /// Lanes that read these codes, in the order of [`Lane::ALL`].
@@ -89,12 +95,22 @@ pub struct Trees {
     pub halves: [Ensemble; 2],
     /// Principal components read after the features, 0 for none.
     pub components: usize,
+    /// Stage (flat) whose principal components these are.
+    pub units: usize,
+}
+
+impl Trees {
+    /// Fold whose principal components these are; of the final fit, those of a full fit.
+    pub fn units_fold(&self) -> usize {
+        self.units / Stage::ALL.len()
+    }
 }
 
 /// Everything that was fitted on rows.
 #[derive(Default, serde::Serialize, serde::Deserialize)]
 pub struct Models {
-    /// Autoencoders, each fitted until a later moment than the one before.
+    /// Autoencoders: those of the tested folds, each fitted until a later moment than the one before, then
+    /// the final fit's.
     pub autoencoders: Vec<Encoder>,
     /// Which of them a stage (flat) reads.
     pub epochs: Vec<usize>,
@@ -142,12 +158,14 @@ struct ExtraPool {
 }
 
 /// One coin's moments of the codes over the training rows of one stage, about their means.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Block {
     mean: Vec<f64>,
     /// p × e, own-scaled features with codes.
+    #[serde(with = "huracan_core::wire::mat")]
     own: Mat<f64>,
     /// e × e.
+    #[serde(with = "huracan_core::wire::mat")]
     codes: Mat<f64>,
     /// Codes with the label.
     label: Vec<f64>,
@@ -203,6 +221,12 @@ impl Extra {
     /// What validation chose for a lane in a fold.
     pub fn choice(&self, fold: usize, lane: Lane) -> Option<&Choice> {
         self.choices.get(fold)?.iter().find(|(l, _)| *l == lane).map(|(_, choice)| choice)
+    }
+
+    /// What tells the pieces of a coin apart beside what was known: its name, and which codes could be made
+    /// at all, which the final fit may find out.
+    pub(super) fn of_coin(&self, symbol: &Symbol, inputs: Inputs) -> Inputs {
+        inputs.text(&symbol.to_string()).number(self.layout.width() as i64)
     }
 
     /// Whether a lane's maps could be fitted in every stage.
@@ -272,13 +296,13 @@ impl Extra {
     ) -> Mat<f64> {
         let z = own_rows(rows, &known.own);
         let half = half(prepared.series.symbol.underlying());
-        self.codes_of(&pools.stages[stage.at(fold)], z.as_ref(), half, fold, stage)
+        self.codes_of(pools, z.as_ref(), half, fold, stage)
     }
 
     /// The same of own-scaled rows, n × p, of a coin in one half of the underlyings.
     pub fn codes_of(
         &self,
-        pool: &Pool,
+        pools: &Pools,
         z: MatRef<'_, f64>,
         half: usize,
         fold: usize,
@@ -288,17 +312,17 @@ impl Extra {
         if let Some(encoder) = self.models.autoencoder(stage.at(fold)) {
             out.get_mut(.., ..encoder.components()).copy_from(encoder.encode_rows(z));
         }
-        self.trees_into(&mut out, pool, z, half, stage.at(fold));
+        self.trees_into(&mut out, pools, z, half, stage.at(fold));
         out
     }
 
     /// Scores of the stage's trees into their columns.
-    fn trees_into(&self, out: &mut Mat<f64>, pool: &Pool, z: MatRef<'_, f64>, half: usize, at: usize) {
+    fn trees_into(&self, out: &mut Mat<f64>, pools: &Pools, z: MatRef<'_, f64>, half: usize, at: usize) {
         for (lane, models) in
             [(Lane::Trees, &self.models.trees), (Lane::TreesCoded, &self.models.trees_coded)]
         {
             let Some(trees) = models.get(at).and_then(Option::as_ref) else { continue };
-            let inputs = with_components(pool, z, trees.components);
+            let inputs = with_components(&pools.stages[trees.units], z, trees.components);
             let scores = trees.halves[half].score_rows(inputs.as_ref());
             if let Some((column, scores)) = self.layout.columns(lane).next().zip(scores) {
                 (0..scores.len()).for_each(|i| out[(i, column)] = scores[i]);

@@ -3,17 +3,17 @@
 use super::super::lanes::Lane;
 use super::super::passes::Pass;
 use super::super::pools::Pools;
-use super::super::prepare::{Prepared, prepare};
+use super::super::prepare::{Prepared, prepare, read_tail};
 use super::super::statistics::{
     CoinStatistics, Stage, Statistics, Targets, coin_moments, read_grams, rows_min,
 };
-use super::super::survey::Survey;
+use super::super::survey::{Coin, Survey};
 use super::super::{Engine, EngineError, Market};
 use super::{Block, Blocks, Choice, Extra, ExtraPool, block_name, half, own_rows, pooled_head};
 use crate::jobs::checkpoint;
 use crate::scratch::ScratchError;
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef, Par};
+use faer::{Accum, Mat, Par};
 use huracan_core::gram::{Gram, Moments};
 use huracan_core::trial::plan::Plan;
 use std::ops::Range;
@@ -58,6 +58,7 @@ pub(super) fn encode(
             Ok(Err(error)) => disk = Some(error),
             // It goes on without these codes.
             Err(panic) => {
+                engine.scratch.cache().close();
                 engine.observer.note(&format!("{} has no codes learnt on rows: {panic}", names[i]));
                 let nothing = vec![0.0; 2 * plan.folds.len()];
                 if let Err(error) = engine.scratch.write(&block_name(i), &nothing) {
@@ -156,6 +157,113 @@ fn choose(
     out
 }
 
+/// A coin's own moments over the rows of a fold, one target.
+struct FoldMoments {
+    inner: Option<Moments>,
+    full: Option<Moments>,
+    judged: Option<Moments>,
+}
+
+/// A coin's blocks over the rows of a fold.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct FoldBlocks {
+    inner: Option<Block>,
+    full: Option<Block>,
+    judged: Option<Block>,
+}
+
+/// A coin's rows, with the codes of the autoencoder that was last asked for.
+struct Rows {
+    prepared: Prepared,
+    /// Own-scaled.
+    z: Mat<f64>,
+    half: usize,
+    /// Epoch and codes of the first rows.
+    encoded: Option<(usize, Mat<f64>)>,
+}
+
+impl Rows {
+    /// All columns of some rows in a stage.
+    fn codes(&mut self, pass: &CodesPass<'_>, at: usize, span: Range<usize>) -> Mat<f64> {
+        let mut out = Mat::zeros(span.len(), pass.extra.layout.width());
+        let z = self.z.as_ref();
+        if let Some(encoder) = pass.extra.models.autoencoder(at) {
+            // Stages that share an autoencoder follow each other.
+            let epoch = pass.extra.models.epochs[at];
+            let kept = self.encoded.take().filter(|(made, _)| *made == epoch);
+            let mut codes = kept.map_or_else(|| Mat::zeros(0, encoder.components()), |(_, codes)| codes);
+            let from = codes.nrows();
+            if from < span.end {
+                // A row's codes are the same in any batch.
+                let more = encoder.encode_rows(z.subrows(from, span.end - from));
+                codes = Mat::from_fn(span.end, more.ncols(), |i, j| {
+                    if i < from { codes[(i, j)] } else { more[(i - from, j)] }
+                });
+            }
+            out.get_mut(.., ..codes.ncols()).copy_from(codes.as_ref().subrows(span.start, span.len()));
+            self.encoded = Some((epoch, codes));
+        }
+        let z = z.subrows(span.start, span.len());
+        pass.extra.trees_into(&mut out, pass.pools, z, self.half, at);
+        out
+    }
+}
+
+/// Sums over rows of the codes with the design (features in common units, the missing share, ones), with
+/// themselves and with the label.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Sums {
+    #[serde(with = "huracan_core::wire::mat")]
+    with_design: Mat<f64>,
+    #[serde(with = "huracan_core::wire::mat")]
+    with_codes: Mat<f64>,
+    with_label: Vec<f64>,
+}
+
+/// A coin's rows, made or read when they are first needed.
+struct LazyRows<'a, 'p> {
+    pass: &'p CodesPass<'p>,
+    index: usize,
+    coin: &'a Coin,
+    known: &'a CoinStatistics,
+    all: Option<Rows>,
+    tail: Option<Rows>,
+}
+
+impl LazyRows<'_, '_> {
+    fn rows(&self, prepared: Prepared) -> Rows {
+        let half = half(prepared.series.symbol.underlying());
+        let z = own_rows(prepared.design.as_ref().get(.., ..prepared.p()), &self.known.own);
+        Rows { prepared, z, half, encoded: None }
+    }
+
+    fn all(&mut self) -> Result<&mut Rows, ScratchError> {
+        let made = match self.all.take() {
+            Some(made) => made,
+            None => {
+                let CodesPass { engine, market, plan, statistics, .. } = self.pass;
+                let series = self.coin.series(engine.scratch)?;
+                let scaler = Some(self.known.scaler.clone());
+                self.rows(prepare(engine.settings, market, plan, &statistics.units, series, scaler))
+            }
+        };
+        Ok(self.all.insert(made))
+    }
+
+    /// Those that a night is about.
+    fn tail(&mut self) -> Result<&mut Rows, ScratchError> {
+        let made = match self.tail.take() {
+            Some(made) => made,
+            None => {
+                let CodesPass { engine, plan, .. } = self.pass;
+                let series = self.coin.series(engine.scratch)?;
+                self.rows(read_tail(engine, self.index, &series, &self.known.scaler, plan)?)
+            }
+        };
+        Ok(self.tail.insert(made))
+    }
+}
+
 /// What a coin's job reads.
 pub(in crate::engine) struct CodesPass<'a> {
     pub(in crate::engine) engine: &'a Engine<'a>,
@@ -219,66 +327,151 @@ impl CodesPass<'_> {
     }
 
     /// Leaves the blocks of a coin on scratch and hands back those of its validations, flat.
-    fn coin(
-        &self,
-        index: usize,
-        coin: &super::super::survey::Coin,
-        known: &CoinStatistics,
-    ) -> Result<Vec<f64>, ScratchError> {
+    fn coin(&self, index: usize, coin: &Coin, known: &CoinStatistics) -> Result<Vec<f64>, ScratchError> {
         let (engine, settings) = (self.engine, self.engine.settings);
-        let series = coin.series(engine.scratch)?;
-        let units = &self.statistics.units;
-        let prepared = prepare(settings, self.market, self.plan, units, series, Some(known.scaler.clone()));
         let grams = read_grams(engine, index, self.statistics.p, Targets::of(settings).count())?;
-        let n = prepared.series.len();
-        let z = own_rows(prepared.design.as_ref().get(.., ..prepared.p()), &known.own);
-        let half = half(prepared.series.symbol.underlying());
         let needed = rows_min(settings);
+        let mut rows = LazyRows { pass: self, index, coin, known, all: None, tail: None };
         let mut blocks = Vec::with_capacity(2 * self.plan.folds.len());
         let mut judged_blocks = Vec::with_capacity(self.plan.folds.len());
-        // The inner heads of a fold read the autoencoder of the full heads before.
-        let mut last: Option<(usize, Mat<f64>)> = None;
         for (f, fold) in self.plan.folds.iter().enumerate() {
-            for stage in Stage::ALL {
-                let (plan, pool) = (self.plan, &self.pools.stages[stage.at(f)]);
-                let rows = self.rows(&prepared, stage.segments(fold));
-                checkpoint();
-                let Some(training) = self.own(known, &grams, stage.segments(fold), needed) else {
-                    blocks.push(None);
-                    if stage == Stage::Inner {
-                        judged_blocks.push(None);
-                    }
-                    continue;
-                };
-                let end = match stage {
-                    Stage::Inner => self.rows(&prepared, fold.validation.clone()).end.max(rows.end),
-                    Stage::Full => rows.end,
-                };
-                let epoch = self.extra.models.epochs[stage.at(f)];
-                if last.as_ref().is_none_or(|(made, codes)| *made != epoch || codes.nrows() < end) {
-                    // Stages that share an autoencoder follow each other: encode for the longer one.
-                    let next = plan.folds.get(f + 1).map_or(0..0, |next| next.validation.clone());
-                    let longest = end.max(self.rows(&prepared, fold.train.clone()).end);
-                    let longest =
-                        if next.is_empty() { longest } else { longest.max(self.rows(&prepared, next).end) };
-                    let span = z.as_ref().subrows(0, longest.min(n));
-                    let encoder = self.extra.models.autoencoder(stage.at(f));
-                    let codes = encoder.map_or_else(|| Mat::zeros(span.nrows(), 0), |e| e.encode_rows(span));
-                    last = Some((epoch, codes));
-                }
-                let encoded = last.as_ref().map(|(_, codes)| codes.as_ref());
-                let codes = self.columns(encoded, z.as_ref().subrows(0, end), pool, half, stage.at(f));
-                blocks.push(Some(self.block(&prepared, known, &codes, &training, rows)));
-                if stage == Stage::Inner {
-                    let judged = self.own(known, &grams, fold.validation.clone(), needed / 4.0);
-                    let span = self.rows(&prepared, fold.validation.clone());
-                    judged_blocks
-                        .push(judged.map(|judged| self.block(&prepared, known, &codes, &judged, span)));
-                }
-            }
+            checkpoint();
+            let own = |segments: Range<usize>, needed: f64| self.own(known, &grams, segments, needed);
+            let [inner, full] = Stage::ALL.map(|stage| own(stage.segments(fold), needed));
+            let judged = own(fold.validation.clone(), needed / 4.0).filter(|_| inner.is_some());
+            let moments = FoldMoments { inner, full, judged };
+            let made = self.cached(coin, f, || self.blocks_of(&mut rows, f, &moments))?;
+            blocks.extend([made.inner, made.full]);
+            judged_blocks.push(made.judged);
         }
         engine.scratch.write(&block_name(index), &Blocks(blocks).to_flat())?;
         Ok(Blocks(judged_blocks).to_flat())
+    }
+
+    /// The blocks of a tested fold, from another run where they were made there.
+    fn cached(
+        &self,
+        coin: &Coin,
+        fold: usize,
+        make: impl FnOnce() -> Result<FoldBlocks, ScratchError>,
+    ) -> Result<FoldBlocks, ScratchError> {
+        let cache = self.engine.scratch.cache();
+        let known = self.statistics.known.as_ref().filter(|_| self.plan.folds[fold].test.is_some());
+        let Some(known) = known else { return make() };
+        let key = known.fit("codes", fold, |inputs| self.extra.of_coin(&coin.symbol, inputs));
+        if let Some(found) = cache.get(&key) {
+            return Ok(found);
+        }
+        let made = make()?;
+        cache.put(&key, &made);
+        Ok(made)
+    }
+
+    /// The blocks of a fold from the coin's rows.
+    fn blocks_of(
+        &self,
+        rows: &mut LazyRows<'_, '_>,
+        f: usize,
+        moments: &FoldMoments,
+    ) -> Result<FoldBlocks, ScratchError> {
+        let fold = &self.plan.folds[f];
+        let known = rows.known;
+        let mut out = FoldBlocks::default();
+        if moments.inner.is_none() && moments.full.is_none() {
+            return Ok(out);
+        }
+        if let Some(settled) = self.settled(f) {
+            return self.latest_blocks(rows, f, settled, moments);
+        }
+        let rows = rows.all()?;
+        if let Some(training) = &moments.inner {
+            let at = Stage::Inner.at(f);
+            let span = self.rows(&rows.prepared, fold.inner_train.clone());
+            let validation = self.rows(&rows.prepared, fold.validation.clone());
+            let sums = self.sums(rows, at, span, None);
+            out.inner = Some(self.block(&sums, known, training));
+            out.judged = moments.judged.as_ref().map(|own| {
+                let sums = self.sums(rows, at, validation, None);
+                self.block(&sums, known, own)
+            });
+        }
+        if let Some(training) = &moments.full {
+            let span = self.rows(&rows.prepared, fold.train.clone());
+            let sums = self.sums(rows, Stage::Full.at(f), span, None);
+            out.full = Some(self.block(&sums, known, training));
+        }
+        Ok(out)
+    }
+
+    /// The segments before which the final fit's rows were settled already when the last tested fold was
+    /// fitted: what its maps make of them is the same for a week.
+    fn settled(&self, fold: usize) -> Option<usize> {
+        let [.., last, final_fit] = &self.plan.folds[..] else { return None };
+        let settled = last.train.end;
+        let is_inside = settled <= final_fit.inner_train.end && settled <= final_fit.validation.start;
+        (fold + 1 == self.plan.folds.len() && is_inside).then_some(settled)
+    }
+
+    /// The blocks of the final fit: sums over settled rows, from another run where they were made there,
+    /// and over the rows since then.
+    fn latest_blocks(
+        &self,
+        rows: &mut LazyRows<'_, '_>,
+        f: usize,
+        settled: usize,
+        moments: &FoldMoments,
+    ) -> Result<FoldBlocks, ScratchError> {
+        let fold = &self.plan.folds[f];
+        let known = rows.known;
+        let mut out = FoldBlocks::default();
+        for (stage, training) in Stage::ALL.into_iter().zip([&moments.inner, &moments.full]) {
+            let Some(training) = training else { continue };
+            let at = stage.at(f);
+            let before = self.settled_sums(rows, at, settled)?;
+            let rows = rows.tail()?;
+            let span = self.rows(&rows.prepared, settled..stage.segments(fold).end);
+            let sums = self.sums(rows, at, span, Some(before));
+            let block = Some(self.block(&sums, known, training));
+            match stage {
+                Stage::Inner => {
+                    out.inner = block;
+                    out.judged = moments.judged.as_ref().map(|own| {
+                        let span = self.rows(&rows.prepared, fold.validation.clone());
+                        let sums = self.sums(rows, at, span, None);
+                        self.block(&sums, known, own)
+                    });
+                }
+                Stage::Full => out.full = block,
+            }
+        }
+        Ok(out)
+    }
+
+    /// Sums over the settled rows of the final fit in a stage.
+    fn settled_sums(
+        &self,
+        rows: &mut LazyRows<'_, '_>,
+        at: usize,
+        settled: usize,
+    ) -> Result<Sums, ScratchError> {
+        let models = &self.extra.models;
+        let key = self.statistics.known.as_ref().map(|digests| {
+            digests.frozen("code sums", |inputs| {
+                let scaler = &rows.known.scaler;
+                let inputs = self.extra.of_coin(&rows.coin.symbol, inputs).number(at as i64);
+                let epoch = models.epochs.get(at).map_or(-1, |&epoch| epoch as i64);
+                inputs.number(epoch).numbers(&scaler.center).numbers(&scaler.scale)
+            })
+        });
+        let cache = self.engine.scratch.cache();
+        if let Some(found) = key.as_ref().and_then(|key| cache.get(key)) {
+            return Ok(found);
+        }
+        let rows = rows.all()?;
+        let span = self.rows(&rows.prepared, 0..settled);
+        let sums = self.sums(rows, at, span, None);
+        key.iter().for_each(|key| cache.put(key, &sums));
+        Ok(sums)
     }
 
     /// Rows of a span of plan segments.
@@ -287,46 +480,34 @@ impl CodesPass<'_> {
         at(segments.start)..at(segments.end)
     }
 
-    /// All columns of the first rows: the autoencoder's codes as given, the stage's trees.
-    fn columns(
-        &self,
-        encoded: Option<MatRef<'_, f64>>,
-        z: MatRef<'_, f64>,
-        pool: &super::super::pools::Pool,
-        half: usize,
-        at: usize,
-    ) -> Mat<f64> {
-        let mut out = Mat::zeros(z.nrows(), self.extra.layout.width());
-        if let Some(encoded) = encoded.filter(|e| e.ncols() > 0) {
-            out.get_mut(.., ..encoded.ncols()).copy_from(encoded.subrows(0, z.nrows()));
-        }
-        self.extra.trees_into(&mut out, pool, z, half, at);
-        out
-    }
-
-    /// Moments of the codes over the training rows of `span`; `own` are the features' over the same rows.
-    fn block(
-        &self,
-        prepared: &Prepared,
-        known: &CoinStatistics,
-        codes: &Mat<f64>,
-        own: &Moments,
-        span: Range<usize>,
-    ) -> Block {
-        let (p, e) = (self.extra.p, codes.ncols());
-        let mut with_design: Mat<f64> = Mat::zeros(p + 1, e);
-        let mut with_codes: Mat<f64> = Mat::zeros(e, e);
-        let mut with_label = vec![0.0; e];
+    /// Sums of the codes over the training rows of `span`, after those of rows before.
+    fn sums(&self, rows: &mut Rows, at: usize, span: Range<usize>, before: Option<Sums>) -> Sums {
+        let (p, e) = (self.extra.p, self.extra.layout.width());
+        let codes = rows.codes(self, at, span.clone());
+        let prepared = &rows.prepared;
+        let mut sums = before.unwrap_or_else(|| Sums {
+            with_design: Mat::zeros(p + 1, e),
+            with_codes: Mat::zeros(e, e),
+            with_label: vec![0.0; e],
+        });
+        let first = span.start;
         for run in prepared.training_runs(span) {
-            let k = codes.as_ref().subrows(run.start, run.len());
+            let k = codes.as_ref().subrows(run.start - first, run.len());
             let a = prepared.design.as_ref().subrows(run.start, run.len());
-            matmul(&mut with_design, Accum::Add, a.transpose(), k, 1.0, Par::Seq);
-            matmul(&mut with_codes, Accum::Add, k.transpose(), k, 1.0, Par::Seq);
+            matmul(&mut sums.with_design, Accum::Add, a.transpose(), k, 1.0, Par::Seq);
+            matmul(&mut sums.with_codes, Accum::Add, k.transpose(), k, 1.0, Par::Seq);
             let label = &prepared.labels[0][run];
-            for (c, sum) in with_label.iter_mut().enumerate() {
+            for (c, sum) in sums.with_label.iter_mut().enumerate() {
                 *sum += label.iter().enumerate().map(|(i, y)| k[(i, c)] * y).sum::<f64>();
             }
         }
+        sums
+    }
+
+    /// Moments of the codes from their sums; `own` are the features' over the same rows.
+    fn block(&self, sums: &Sums, known: &CoinStatistics, own: &Moments) -> Block {
+        let Sums { with_design, with_codes, with_label } = sums;
+        let (p, e) = (self.extra.p, with_label.len());
         let n = own.n;
         let mean: Vec<f64> = (0..e).map(|c| with_design[(p, c)] / n).collect();
         let (offset, ratio) = &known.own;

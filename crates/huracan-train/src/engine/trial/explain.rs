@@ -6,14 +6,14 @@
 //! pooled over an even sample of coins.
 
 use super::heads::{Known, StageHeads};
-use super::{FinalHead, Tables, TrialPass, rows_of};
+use super::{CoinRows, FinalHead, Scene, Tables, TrialPass, rows_of};
 use crate::engine::extra::Extra;
-use crate::engine::lanes::{Lane, Slopes, prior_name};
+use crate::engine::lanes::{Lane, OwnBasis, Slopes, prior_name};
 use crate::engine::part;
 use crate::engine::passes::Pass;
 use crate::engine::pools::{Codes, Pools};
 use crate::engine::prepare::{Prepared, prepare};
-use crate::engine::statistics::{Stage, Statistics, Targets, read_grams};
+use crate::engine::statistics::{Stage, Statistics, Targets, own_scaled, read_grams};
 use crate::engine::survey::Survey;
 use crate::engine::tape::{CoinTape, position_size};
 use crate::engine::verdicts::{CoinVerdict, Verdicts, test_days};
@@ -24,6 +24,7 @@ use huracan_core::bank::{Delta, block_permutation, permutation_delta};
 use huracan_core::drift::{DriftReport, FeatureReference, Reference, coverage, past_psis, report};
 use huracan_core::encoder::{CodeMap, Encoder};
 use huracan_core::regime::Regime;
+use huracan_core::series::Series;
 use huracan_core::trial::metrics::{ScoreQuality, score_quality};
 use huracan_core::trial::plan::Plan;
 use huracan_core::trial::simulate::{FullLedger, Policy, simulate};
@@ -118,7 +119,7 @@ impl Pass for QuietWeeksPass<'_> {
 
     fn job(&self, item: usize) -> Result<Vec<Vec<f64>>, ScratchError> {
         let coin = &self.judged.coins[self.judged.sample()[item]];
-        Ok(self.trial.quiet_weeks(&self.trial.prepared(coin.index)?))
+        self.trial.quiet_weeks(coin.index)
     }
 
     fn open(&self, _: usize, weeks: Vec<Vec<f64>>) -> Result<Vec<Vec<f64>>, ScratchError> {
@@ -144,13 +145,17 @@ impl Pass for ExplainPass<'_> {
     fn job(&self, item: usize) -> Result<Explained, ScratchError> {
         let ExplainPass { trial, judged, limits, encoder } = *self;
         let coin = &judged.coins[item];
-        let prepared = trial.prepared(coin.index)?;
+        let series = trial.survey.coins[coin.index].series(trial.engine.scratch)?;
+        let Some(known) = trial.statistics.coins[coin.index].as_ref() else {
+            return Ok(Explained::default());
+        };
+        let mut rows = CoinRows::new(trial, coin.index, known, &series, &[]);
         let linear = coin.lanes.iter().all(|lane| lane.is_linear());
         let measured = linear || item.is_multiple_of(judged.coins.len().div_ceil(NONLINEAR_COINS).max(1));
-        let (deltas, agreement) = trial.worth(coin, &prepared, judged, measured)?;
-        let importance = trial.importance(coin, &prepared);
+        let (deltas, agreement) = trial.worth(coin, &mut rows, judged, measured)?;
+        let importance = trial.importance(coin, &series);
         let encoder = encoder.filter(|_| coin.lane.encoder().is_some());
-        let drift = trial.drift(&importance, coin, &prepared, &judged.names, limits, encoder);
+        let drift = trial.drift(&importance, coin, &mut rows, &judged.names, limits, encoder)?;
         Ok(Explained { deltas, drift, agreement, importance })
     }
 
@@ -234,11 +239,31 @@ pub(in crate::engine) fn yardstick(
         Lane::UnpooledCodes => slopes.unpooled[last][1].variant.codes,
         Lane::TreesCoded => {
             let trees = extra.models.trees_coded.get(Stage::Full.at(last))?.as_ref()?;
-            Codes::Pca(trees.components)
+            return pools.encoder(plan, trees.units_fold(), Codes::Pca(trees.components));
         }
         Lane::Plain | Lane::OwnPca | Lane::Unpooled | Lane::Trees => return None,
     };
     pools.encoder(plan, last, codes)
+}
+
+/// Scratch name of every [`REFERENCE_STRIDE`]th row of a coin.
+fn reference_name(coin: usize) -> String {
+    format!("reference-{coin}")
+}
+
+/// Leaves the rows that a coin's last week will be compared with on scratch, feature by feature; NaN where
+/// a row may not be looked at.
+///
+/// # Errors
+/// When the scratch file cannot be written.
+pub(in crate::engine) fn write_reference(
+    engine: &Engine<'_>,
+    coin: usize,
+    prepared: &Prepared,
+) -> Result<(), ScratchError> {
+    let n = prepared.series.len();
+    let of = |j: usize| column(prepared, j, 0, n).into_iter().step_by(REFERENCE_STRIDE);
+    engine.scratch.write(&reference_name(coin), &(0..prepared.p()).flat_map(of).collect::<Vec<f64>>())
 }
 
 impl TrialPass<'_> {
@@ -253,17 +278,36 @@ impl TrialPass<'_> {
         self.engine.settings.timeframe.bars_in_days(WINDOW_DAYS)
     }
 
+    /// PSIs of the quiet weeks of a coin per feature, until what is frozen was fitted: a limit stays for a
+    /// week.
+    fn quiet_weeks(&self, index: usize) -> Result<Vec<Vec<f64>>, ScratchError> {
+        let scaler = self.statistics.coins[index].as_ref().map(|coin| &coin.scaler);
+        let key = self.statistics.known.as_ref().zip(scaler).map(|(known, scaler)| {
+            known.frozen("quiet weeks", |inputs| {
+                let inputs = inputs.text(&self.survey.coins[index].symbol.to_string());
+                inputs.numbers(&scaler.center).numbers(&scaler.scale)
+            })
+        });
+        let cache = self.engine.scratch.cache();
+        if let Some(found) = key.as_ref().and_then(|key| cache.get(key)) {
+            return Ok(found);
+        }
+        let weeks = self.past_weeks(&self.prepared(index)?);
+        key.iter().for_each(|key| cache.put(key, &weeks));
+        Ok(weeks)
+    }
+
     /// End of the rows that the final heads were trained on.
-    fn training_end(&self, prepared: &Prepared) -> usize {
+    fn training_end(&self, series: &Series) -> usize {
         let end = self.plan.folds.last().map_or(UtcMs(i64::MIN), |fold| fold.train_end);
-        prepared.series.index_at_or_after(end)
+        series.index_at_or_after(end)
     }
 
     /// PSIs of past weeks against what was before them, per feature.
-    fn quiet_weeks(&self, prepared: &Prepared) -> Vec<Vec<f64>> {
+    fn past_weeks(&self, prepared: &Prepared) -> Vec<Vec<f64>> {
         let week = self.window_rows();
         let past = self.engine.settings.timeframe.bars_in_days(self.engine.settings.fold_train_days_min);
-        let end = self.training_end(prepared);
+        let end = prepared.series.index_at_or_after(self.plan.frozen_end);
         (0..prepared.p()).map(|j| past_psis(&column(prepared, j, 0, end), week, week, past)).collect()
     }
 
@@ -272,46 +316,58 @@ impl TrialPass<'_> {
         &self,
         importance: &[f64],
         coin: &JudgedCoin,
-        prepared: &Prepared,
+        rows: &mut CoinRows<'_>,
         names: &[String],
         limits: &[Vec<f64>],
         encoder: Option<&Encoder>,
-    ) -> Option<DriftReport> {
-        let (n, week) = (prepared.series.len(), self.window_rows());
-        let known = self.statistics.coins[coin.index].as_ref()?;
-        let end = self.training_end(prepared).min(n.checked_sub(week)?);
-        let strided = |j: usize| -> Vec<f64> {
-            column(prepared, j, 0, end).into_iter().step_by(REFERENCE_STRIDE).collect()
+    ) -> Result<Option<DriftReport>, ScratchError> {
+        let series = rows.series;
+        let (n, week) = (series.len(), self.window_rows());
+        let Some((known, before)) = self.statistics.coins[coin.index].as_ref().zip(n.checked_sub(week))
+        else {
+            return Ok(None);
         };
-        let training: Vec<Vec<f64>> = (0..names.len()).map(strided).collect();
+        let end = self.training_end(series).min(before);
+        let sample = self.engine.scratch.read(&reference_name(coin.index))?;
+        let sampled = n.div_ceil(REFERENCE_STRIDE);
+        let training: Vec<&[f64]> = sample
+            .chunks_exact(sampled.max(1))
+            .map(|column| &column[..end.div_ceil(REFERENCE_STRIDE)])
+            .collect();
         let features: Option<Vec<FeatureReference>> = names
             .iter()
             .zip(&training)
             .zip(limits)
             .map(|((name, values), limits)| FeatureReference::fit(name, values, limits))
             .collect();
-        let views: Vec<&[f64]> = training.iter().map(Vec::as_slice).collect();
-        let errors = |from: usize, to: usize, stride: usize| -> Vec<f64> {
+        let errors = |rows: Vec<usize>, value: &dyn Fn(usize, usize) -> f64| -> Vec<f64> {
             let Some(encoder) = encoder else { return Vec::new() };
-            let rows: Vec<usize> = (from..to).step_by(stride).filter(|&i| prepared.usable[i]).collect();
             let (offset, ratio) = &known.own;
-            let z = Mat::from_fn(rows.len(), prepared.p(), |i, j| {
-                crate::engine::statistics::own_scaled(prepared.design[(rows[i], j)], offset[j], ratio[j])
-            });
+            let scaled = |row: usize, j: usize| own_scaled(value(row, j), offset[j], ratio[j]);
+            let z = Mat::from_fn(rows.len(), names.len(), |i, j| scaled(rows[i], j));
             encoder.reconstruction_error(z.as_ref())
         };
-        let reference =
-            Reference::new(features?, week, coverage(&views)?, &errors(0, end, 4 * REFERENCE_STRIDE));
-        let window: Vec<Vec<f64>> = (0..names.len()).map(|j| column(prepared, j, n - week, n)).collect();
+        let usual = (0..end.div_ceil(REFERENCE_STRIDE)).step_by(REFERENCE_STRIDE);
+        let usual: Vec<usize> = usual.filter(|&i| training.first().is_some_and(|c| !c[i].is_nan())).collect();
+        let usual = errors(usual, &|i, j| training[j][i]);
+        let Some((features, coverage)) = features.zip(coverage(&training)) else { return Ok(None) };
+        let reference = Reference::new(features, week, coverage, &usual);
+        // A coin that is gone had its last week long ago.
+        let Scene { prepared, first, .. } = rows.of((series.time(before), series.end()))?;
+        let from = before - first;
+        let window: Vec<Vec<f64>> =
+            (0..names.len()).map(|j| column(prepared, j, from, from + week)).collect();
         let window: Vec<&[f64]> = window.iter().map(Vec::as_slice).collect();
-        report(&reference, &window, importance, &errors(n - week, n, 1))
+        let seen = (from..from + week).filter(|&i| prepared.usable[i]).collect();
+        let seen = errors(seen, &|i, j| prepared.design[(i, j)]);
+        Ok(report(&reference, &window, importance, &seen))
     }
 
     /// How much the final head looks at each feature, codes that are not linear included.
-    fn importance(&self, coin: &JudgedCoin, prepared: &Prepared) -> Vec<f64> {
+    fn importance(&self, coin: &JudgedCoin, series: &Series) -> Vec<f64> {
         let head = &coin.head;
         let mut out: Vec<f64> = head.weights.iter().map(|w| w.abs()).collect();
-        let half = crate::engine::extra::half(prepared.series.symbol.underlying());
+        let half = crate::engine::extra::half(series.symbol.underlying());
         let last = Stage::Full.at(self.plan.folds.len().saturating_sub(1));
         let models = &self.extra.models;
         let trees = match head.lane {
@@ -336,7 +392,7 @@ impl TrialPass<'_> {
     fn worth(
         &self,
         coin: &JudgedCoin,
-        prepared: &Prepared,
+        rows: &mut CoinRows<'_>,
         judged: &Judged,
         measured: bool,
     ) -> Result<(BTreeMap<String, Delta>, Option<ScoreQuality>), ScratchError> {
@@ -345,60 +401,65 @@ impl TrialPass<'_> {
         let Some(statistics) = self.statistics.coins[index].as_ref() else {
             return Ok((BTreeMap::new(), None));
         };
+        let series = rows.series;
         let mut known = Known {
             index,
             statistics,
             grams: read_grams(engine, index, self.statistics.p, Targets::of(settings).count())?,
             priors: engine.scratch.read(&prior_name(index))?,
             blocks: self.extra.read(engine, index)?,
-            own_basis: None,
-            regimes: vec![Regime::Unknown; prepared.series.len()],
+            own_basis: OwnBasis::default(),
+            regimes: vec![Regime::Unknown; series.len()],
         };
-        let tape = CoinTape::new(settings, self.market, prepared, &[]);
         let days = test_days(self.plan);
         let linear = coin.lanes.iter().all(|lane| lane.is_linear());
         let repetitions = if linear { REPETITIONS } else { 1 };
-        let (mut scored, mut labels) = (Vec::new(), Vec::new());
-        let mut intact = vec![0.0; days];
-        let mut permuted = vec![vec![vec![0.0; days]; repetitions]; names.len()];
+        let mut all = FoldWorth::new(days, repetitions, names.len());
         for (f, fold) in self.plan.tested().iter().enumerate() {
-            let heads = self.stage_heads(&mut known, f, fold, Stage::Full);
-            let Some((heads, span)) = heads.zip(fold.test) else { continue };
-            let (from, to) = rows_of(prepared, span);
-            let Some((model, sides)) = self.one_side(prepared, from, to) else { continue };
-            let scene = Scene {
-                lane: coin.lanes[f].at(),
-                survival: heads.heads[coin.lanes[f].at()].survival,
-                policy: self.policies(prepared.series.symbol.market())[judged.policies[f].0],
-                size: position_size(settings, &model),
-                sides: &sides,
-                from,
-                to,
-            };
-            let scores = self.scores(&known, prepared, &heads, (f, Stage::Full), (from, to));
-            let scores: Vec<f64> = (0..to - from).map(|i| scores[(i, scene.lane)]).collect();
-            let label = &prepared.labels[0];
-            for i in (from..to).filter(|&i| prepared.usable[i] && label[i].is_finite()) {
-                scored.push(scene.survival * scores[i - from]);
-                labels.push(label[i] - heads.moments.mean_y[0]);
-            }
-            if !measured || judged.policies[f].1 {
-                continue;
-            }
-            self.daily(prepared, &tape, &scene, &scores, &mut intact);
-            let block = settings.timeframe.bars_in_days(BLOCK_DAYS);
-            for r in 0..repetitions {
-                let seed = settings.seed.child("permutation", (f * REPETITIONS + r) as u64);
-                let order = block_permutation(to - from, block, seed);
-                for (j, sums) in permuted.iter_mut().enumerate() {
-                    let at = (f, Stage::Full);
-                    match self.with_permuted(&known, prepared, &heads, at, &scene, &scores, j, &order) {
-                        Some(scores) => self.daily(prepared, &tape, &scene, &scores, &mut sums[r]),
-                        None => self.daily(prepared, &tape, &scene, &scores, &mut sums[r]),
-                    }
-                }
-            }
+            let Some(span) = fold.test else { continue };
+            let (policy, is_zero) = judged.policies[f];
+            let is_measured = measured && !is_zero;
+            let key = self.statistics.known.as_ref().and_then(|known| {
+                known.test("worth", f, |inputs| {
+                    let told = [coin.lanes[f].at(), policy, usize::from(is_measured), repetitions];
+                    let inputs = self.extra.of_coin(&series.symbol, inputs);
+                    told.into_iter().fold(inputs, |inputs, part| inputs.number(part as i64))
+                })
+            });
+            let worth = self.cached(key, || {
+                let rows = rows.of(span)?;
+                let Scene { prepared, tape, .. } = rows;
+                let heads = self.stage_heads(&mut known, f, Stage::Full);
+                let first_day = span.0.day();
+                let days = (span.1.0 - 1).div_euclid(UtcMs::DAY) - first_day + 1;
+                let mut worth = FoldWorth::new(days.max(0) as usize, 0, 0);
+                worth.first_day = (first_day - self.plan.test_start.day()).max(0) as usize;
+                let mut scene = || {
+                    let heads = heads.as_ref()?;
+                    let (from, to) = rows_of(&prepared.series, span);
+                    let (model, sides) = self.one_side(rows, from, to)?;
+                    let lane = coin.lanes[f].at();
+                    let scene = Played {
+                        lane,
+                        survival: heads.heads[lane].survival,
+                        policy: self.policies(series.symbol.market())[policy],
+                        size: position_size(settings, &model),
+                        sides: &sides,
+                        from,
+                        to,
+                        first_day,
+                    };
+                    let repetitions = if is_measured { repetitions } else { 0 };
+                    self.fold_worth(&known, prepared, tape, heads, f, &scene, repetitions, &mut worth);
+                    Some(())
+                };
+                // A coin that has no head in this fold, or no costs, has nothing to tell.
+                let _ = scene();
+                Ok(worth)
+            })?;
+            all.add(worth);
         }
+        let FoldWorth { scored, labels, intact, permuted, .. } = all;
         let lags = settings.label.horizon_bars + settings.timeframe.bars_in_days(1.0);
         let agreement = score_quality(&scored, &labels, 0.0, 0.0, lags);
         if !measured {
@@ -411,6 +472,45 @@ impl TrialPass<'_> {
         Ok((deltas.collect(), agreement))
     }
 
+    /// What one fold says of the worth of features.
+    fn fold_worth(
+        &self,
+        known: &Known<'_>,
+        prepared: &Prepared,
+        tape: &CoinTape,
+        heads: &StageHeads,
+        f: usize,
+        scene: &Played<'_>,
+        repetitions: usize,
+        worth: &mut FoldWorth,
+    ) {
+        let settings = self.engine.settings;
+        let (at, (from, to)) = ((f, Stage::Full), (scene.from, scene.to));
+        let scores = self.scores(known, prepared, heads, at, (from, to));
+        let scores: Vec<f64> = (0..to - from).map(|i| scores[(i, scene.lane)]).collect();
+        let label = &prepared.labels[0];
+        for i in (from..to).filter(|&i| prepared.usable[i] && label[i].is_finite()) {
+            worth.scored.push(scene.survival * scores[i - from]);
+            worth.labels.push(label[i] - heads.moments.mean_y[0]);
+        }
+        let days = worth.intact.len();
+        if repetitions > 0 {
+            self.daily(prepared, tape, scene, &scores, &mut worth.intact);
+        }
+        worth.permuted =
+            vec![vec![vec![0.0; days]; repetitions]; if repetitions > 0 { prepared.p() } else { 0 }];
+        let block = settings.timeframe.bars_in_days(BLOCK_DAYS);
+        for r in 0..repetitions {
+            let seed = settings.seed.child("permutation", (f * REPETITIONS + r) as u64);
+            let order = block_permutation(to - from, block, seed);
+            for (j, sums) in worth.permuted.iter_mut().enumerate() {
+                let moved = self.with_permuted(known, prepared, heads, at, scene, &scores, j, &order);
+                let scores = moved.as_ref().unwrap_or(&scores);
+                self.daily(prepared, tape, scene, scores, &mut sums[r]);
+            }
+        }
+    }
+
     /// Scores with one feature's rows in another order; `None` where the head does not look at it.
     fn with_permuted(
         &self,
@@ -418,7 +518,7 @@ impl TrialPass<'_> {
         prepared: &Prepared,
         heads: &StageHeads,
         at: (usize, Stage),
-        scene: &Scene<'_>,
+        scene: &Played<'_>,
         scores: &[f64],
         feature: usize,
         order: &[usize],
@@ -452,7 +552,7 @@ impl TrialPass<'_> {
         &self,
         prepared: &Prepared,
         tape: &CoinTape,
-        scene: &Scene<'_>,
+        scene: &Played<'_>,
         scores: &[f64],
         sums: &mut [f64],
     ) {
@@ -461,9 +561,8 @@ impl TrialPass<'_> {
         let view = tape.view(0, scene.from, scene.to, &edge, scene.sides, scene.size);
         let mut ledger = FullLedger::default();
         simulate(&view, &scene.policy, &mut ledger);
-        let first = self.plan.test_start.day();
         for (i, net) in ledger.bars {
-            let day = (prepared.series.time(scene.from + i).day() - first).max(0) as usize;
+            let day = (prepared.series.time(scene.from + i).day() - scene.first_day).max(0) as usize;
             if let Some(sum) = sums.get_mut(day) {
                 *sum += net;
             }
@@ -472,7 +571,7 @@ impl TrialPass<'_> {
 }
 
 /// One coin's fold as it was traded.
-struct Scene<'a> {
+struct Played<'a> {
     lane: usize,
     survival: f64,
     policy: Policy,
@@ -480,6 +579,47 @@ struct Scene<'a> {
     sides: &'a [f64],
     from: usize,
     to: usize,
+    /// UTC day of the first of a fold's sums.
+    first_day: i64,
+}
+
+/// What one fold says of the worth of a coin's features, or all together.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct FoldWorth {
+    /// Score and label of every labelled row.
+    scored: Vec<f64>,
+    labels: Vec<f64>,
+    /// Day of the first sum.
+    first_day: usize,
+    /// Net per day as it was.
+    intact: Vec<f64>,
+    /// The same per feature and repetition.
+    permuted: Vec<Vec<Vec<f64>>>,
+}
+
+impl FoldWorth {
+    fn new(days: usize, repetitions: usize, features: usize) -> FoldWorth {
+        FoldWorth {
+            scored: Vec::new(),
+            labels: Vec::new(),
+            first_day: 0,
+            intact: vec![0.0; days],
+            permuted: vec![vec![vec![0.0; days]; repetitions]; features],
+        }
+    }
+
+    fn add(&mut self, fold: FoldWorth) {
+        let first = fold.first_day;
+        let add = |sums: &mut [f64], fold: &[f64]| {
+            sums.iter_mut().skip(first).zip(fold).for_each(|(sum, net)| *sum += net);
+        };
+        add(&mut self.intact, &fold.intact);
+        for (sums, fold) in self.permuted.iter_mut().flatten().zip(fold.permuted.iter().flatten()) {
+            add(sums, fold);
+        }
+        self.scored.extend(fold.scored);
+        self.labels.extend(fold.labels);
+    }
 }
 
 /// Values of a feature over rows, NaN where the bar or too much of the row is missing.

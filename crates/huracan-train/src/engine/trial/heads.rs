@@ -4,15 +4,13 @@
 
 use super::TrialPass;
 use crate::engine::extra::Blocks;
-use crate::engine::lanes::{Lane, unpooled_head};
+use crate::engine::lanes::{Lane, OwnBasis, unpooled_head};
 use crate::engine::pools::{Codes, Pool, Variant};
 use crate::engine::statistics::{CoinStatistics, Stage, coin_moments, rows_min};
 use faer::Mat;
-use huracan_core::encoder::Eigenbasis;
 use huracan_core::gram::{Gram, Moments};
 use huracan_core::heads::own::deviations;
 use huracan_core::regime::Regime;
-use huracan_core::trial::plan::Fold;
 use std::collections::BTreeMap;
 
 /// A head ready to be written.
@@ -72,29 +70,28 @@ pub(super) struct Known<'a> {
     pub(super) grams: Vec<Gram>,
     pub(super) priors: Vec<f64>,
     pub(super) blocks: Blocks,
-    pub(super) own_basis: Option<Eigenbasis>,
+    pub(super) own_basis: OwnBasis,
     /// One a bar.
     pub(super) regimes: Vec<Regime>,
 }
 
 impl TrialPass<'_> {
-    pub(super) fn stage_heads(
-        &self,
-        known: &mut Known<'_>,
-        f: usize,
-        fold: &Fold,
-        stage: Stage,
-    ) -> Option<StageHeads> {
+    pub(super) fn stage_heads(&self, known: &mut Known<'_>, f: usize, stage: Stage) -> Option<StageHeads> {
         let settings = self.engine.settings;
         let (p, lanes) = (self.statistics.p, &self.tables.lanes[f]);
         let at = stage.at(f);
         let pool: &Pool = &self.pools.stages[at];
-        let raw = coin_moments(&known.grams, stage.segments(fold), rows_min(settings))?;
-        let raw = raw.rescaled(&known.statistics.own.0, &known.statistics.own.1);
+        let mut own_basis = std::mem::take(&mut known.own_basis);
+        let raw_at = |f: usize, stage: Stage| {
+            let raw = coin_moments(&known.grams, stage.segments(&self.plan.folds[f]), rows_min(settings))?;
+            Some(raw.rescaled(&known.statistics.own.0, &known.statistics.own.1))
+        };
+        let own_at = |f: usize, stage: Stage| {
+            Some(raw_at(f, stage)?.standardised(&self.pools.stages[stage.at(f)].deviation))
+        };
+        let raw = raw_at(f, stage)?;
         let own = raw.standardised(&pool.deviation);
-        if known.own_basis.is_none() || stage == Stage::Full {
-            known.own_basis = Eigenbasis::new(&own.cov).or(known.own_basis.take());
-        }
+        let basis = own_basis.at(f, stage, Some(&own), &own_at);
         let heads_len = lanes.len() * p + self.extra.lanes().count() * self.extra.head_len();
         let priors = &known.priors[at * heads_len..(at + 1) * heads_len];
         let survival = match stage {
@@ -116,7 +113,7 @@ impl TrialPass<'_> {
         let effective = own.n / settings.label.horizon_bars as f64;
         for ((codes, group), members) in groups {
             let targets: Vec<usize> = members.iter().map(|&l| lanes[l].target).collect();
-            let w = pool.loadings(codes, group, known.own_basis.as_ref()).to_owned();
+            let w = pool.loadings(codes, group, basis).to_owned();
             let own = own.targets(&targets);
             let over = if codes == Codes::None { own } else { own.projected(&w) };
             let slopes: Vec<f64> = members.iter().map(|&l| slope_of(l)).collect();
@@ -181,6 +178,7 @@ impl TrialPass<'_> {
                 head.row.1 -= at_mean;
             }
         }
+        known.own_basis = own_basis;
         Some(StageHeads { heads, moments: raw })
     }
 

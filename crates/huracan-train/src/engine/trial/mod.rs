@@ -10,11 +10,12 @@ mod heads;
 pub use heads::FinalHead;
 use heads::{Known, StageHeads, over};
 
+use crate::cache::Key;
 use crate::engine::extra::Extra;
-use crate::engine::lanes::{self, Lane, LaneFold, PLACEBO, Slopes, prior_name};
+use crate::engine::lanes::{self, Lane, LaneFold, OwnBasis, PLACEBO, Slopes, prior_name};
 use crate::engine::passes::Pass;
 use crate::engine::pools::Pools;
-use crate::engine::prepare::{Prepared, Signs, prepare};
+use crate::engine::prepare::{Prepared, Signs, prepare, read_tail, tail_start};
 use crate::engine::statistics::{CoinStatistics, Stage, Statistics, Targets, placebo_signs, read_grams};
 use crate::engine::survey::{Coin, Failed, Survey};
 use crate::engine::tape::{CoinTape, FoldRecord, hedged, policy_grid, position_size, record};
@@ -26,9 +27,12 @@ use huracan_core::costs::spread::SPREAD_MIN_BPS;
 use huracan_core::costs::{self, CostModel};
 use huracan_core::labels::LabelKind;
 use huracan_core::regime::{self, Regime, RegimeRules};
+use huracan_core::series::Series;
 use huracan_core::trial::plan::Plan;
 use huracan_core::trial::simulate::{FullLedger, Policy, Totals, simulate};
 use huracan_core::words::{Market as MarketKind, UtcMs};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// Lanes whose trades are kept whole: those of the label and, last, the pooled head alone.
 pub const KEPT: usize = PLACEBO + 1;
@@ -138,6 +142,45 @@ pub(super) struct Work {
     labels: Vec<Vec<f32>>,
     returns: Vec<f32>,
     one_side: Vec<f32>,
+}
+
+/// What a tested fold says of a coin.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Tested {
+    placebos: Vec<Vec<Totals>>,
+    records: Vec<Vec<FoldRecord>>,
+    facts: FoldFacts,
+    scores: Vec<ScoreSums>,
+    rows: Option<PanelRows>,
+}
+
+/// A coin's part of the panel over one fold.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct PanelRows {
+    /// Time of the first.
+    first: usize,
+    returns: Vec<f32>,
+    /// Per horizon.
+    scores: Vec<Vec<f32>>,
+    labels: Vec<Vec<f32>>,
+    one_side: f32,
+}
+
+impl Tested {
+    fn into_trial(self, fold: usize, trial: &mut CoinTrial, work: &mut Work) {
+        trial.placebos.push(self.placebos);
+        trial.records.push(self.records);
+        trial.folds.push(self.facts);
+        trial.test_scores.push(self.scores);
+        let Some(rows) = self.rows else { return };
+        let place = |to: &mut [f32], from: &[f32]| {
+            to.iter_mut().skip(rows.first).zip(from).for_each(|(to, from)| *to = *from);
+        };
+        place(&mut work.returns, &rows.returns);
+        work.scores.iter_mut().zip(&rows.scores).for_each(|(to, from)| place(to, from));
+        work.labels.iter_mut().zip(&rows.labels).for_each(|(to, from)| place(to, from));
+        work.one_side[fold] = rows.one_side;
+    }
 }
 
 /// What follows from pools and plan and is the same for every coin.
@@ -287,18 +330,67 @@ fn pooled_heads(settings: &Settings, plan: &Plan, pools: &Pools) -> Vec<Vec<Vec<
         .collect()
 }
 
+/// Rows of a coin as they are judged: its last ones, or all of them.
+struct Scene<'a> {
+    prepared: Prepared,
+    tape: CoinTape,
+    /// The whole series, and where in it the rows begin.
+    history: &'a Series,
+    first: usize,
+}
+
+/// A coin's rows, made or read when they are first needed.
+struct CoinRows<'a> {
+    pass: &'a TrialPass<'a>,
+    index: usize,
+    known: &'a CoinStatistics,
+    series: &'a Series,
+    tape: CoinTape,
+    all: Option<Scene<'a>>,
+    tail: Option<Scene<'a>>,
+}
+
+impl<'a> CoinRows<'a> {
+    fn new(
+        pass: &'a TrialPass<'a>,
+        index: usize,
+        known: &'a CoinStatistics,
+        series: &'a Series,
+        signs: &[Signs],
+    ) -> CoinRows<'a> {
+        let tape = CoinTape::new(pass.engine.settings, pass.market, series, signs);
+        CoinRows { pass, index, known, series, tape, all: None, tail: None }
+    }
+
+    /// Rows that a span of time is among.
+    fn of(&mut self, span: (UtcMs, UtcMs)) -> Result<&Scene<'a>, ScratchError> {
+        let pass = self.pass;
+        let is_late = span.0 >= tail_start(pass.plan);
+        let place = if is_late { &mut self.tail } else { &mut self.all };
+        let made = match place.take() {
+            Some(made) => made,
+            None => {
+                let prepared = if is_late {
+                    read_tail(pass.engine, self.index, self.series, &self.known.scaler, pass.plan)?
+                } else {
+                    let scaler = Some(self.known.scaler.clone());
+                    let (settings, units) = (pass.engine.settings, &pass.statistics.units);
+                    prepare(settings, pass.market, pass.plan, units, self.series.clone(), scaler)
+                };
+                let first = self.series.len() - prepared.series.len();
+                Scene { prepared, tape: self.tape.after(first), history: self.series, first }
+            }
+        };
+        Ok(place.insert(made))
+    }
+}
+
 impl TrialPass<'_> {
     fn coin(&self, index: usize, coin: &Coin, known: &CoinStatistics) -> Result<Work, ScratchError> {
         let settings = self.engine.settings;
         let series = coin.series(self.engine.scratch)?;
-        let prepared = prepare(
-            settings,
-            self.market,
-            self.plan,
-            &self.statistics.units,
-            series,
-            Some(known.scaler.clone()),
-        );
+        let regimes = regime::tags(&series, &RegimeRules::default());
+        let mut rows = CoinRows::new(self, index, known, &series, &self.tables.signs);
         let q = Targets::of(settings).count();
         let mut known = Known {
             index,
@@ -306,10 +398,9 @@ impl TrialPass<'_> {
             grams: read_grams(self.engine, index, self.statistics.p, q)?,
             priors: self.engine.scratch.read(&prior_name(index))?,
             blocks: self.extra.read(self.engine, index)?,
-            own_basis: None,
-            regimes: regime::tags(&prepared.series, &RegimeRules::default()),
+            own_basis: OwnBasis::default(),
+            regimes,
         };
-        let tape = CoinTape::new(settings, self.market, &prepared, &self.tables.signs);
         let horizons = settings.horizons().len();
         let mut work = Work {
             trial: None,
@@ -331,33 +422,53 @@ impl TrialPass<'_> {
             regime: known.regimes.last().copied().unwrap_or(Regime::Unknown),
         };
         for (f, fold) in self.plan.folds.iter().enumerate() {
-            for stage in Stage::ALL {
-                let heads = self.stage_heads(&mut known, f, fold, stage);
-                if stage == Stage::Full && fold.test.is_none() {
+            let of_coin = |inputs| self.extra.of_coin(&coin.symbol, inputs);
+            let digests = self.statistics.known.as_ref().filter(|_| fold.test.is_some());
+            let key = digests.map(|known| known.fit("validation", f, of_coin));
+            let (totals, scores) = self.cached(key, || {
+                let heads = self.stage_heads(&mut known, f, Stage::Inner);
+                let span = (fold.validation_start, fold.train_end);
+                Ok(self.validate(&known, rows.of(span)?, heads.as_ref(), f, span))
+            })?;
+            trial.validation.push(totals);
+            trial.validation_scores.push(scores);
+            match fold.test {
+                None => {
+                    let heads = self.stage_heads(&mut known, f, Stage::Full);
                     trial.heads = self.final_heads(&known, heads.as_ref(), f);
-                    continue;
                 }
-                let Some(span) = stage.judged(fold) else { continue };
-                match stage {
-                    Stage::Inner => {
-                        let (totals, scores) =
-                            self.validate(&known, &prepared, &tape, heads.as_ref(), f, span);
-                        trial.validation.push(totals);
-                        trial.validation_scores.push(scores);
-                    }
-                    Stage::Full => {
-                        self.test(&known, &prepared, &tape, heads.as_ref(), f, span, &mut trial, &mut work)
-                    }
+                Some(span) => {
+                    let key = digests.and_then(|known| known.test("test", f, of_coin));
+                    let tested = self.cached(key, || {
+                        let heads = self.stage_heads(&mut known, f, Stage::Full);
+                        Ok(self.test(&known, rows.of(span)?, heads.as_ref(), f, span))
+                    })?;
+                    tested.into_trial(f, &mut trial, &mut work);
                 }
             }
         }
-        trial.buy_and_hold_pct = buy_and_hold(&prepared, self.plan);
-        let (from, to) = rows_of(&prepared, (self.plan.test_start, self.plan.test_end));
+        trial.buy_and_hold_pct = buy_and_hold(&series, self.plan);
+        let (from, to) = rows_of(&series, (self.plan.test_start, self.plan.test_end));
         for regime in &known.regimes[from..to] {
             trial.regime_shares[regime.index()] += 1.0 / (to - from) as f64;
         }
         work.trial = Some(trial);
         Ok(work)
+    }
+
+    /// A piece of the trial, from another run where it was made there.
+    fn cached<T: Serialize + DeserializeOwned>(
+        &self,
+        key: Option<Key>,
+        make: impl FnOnce() -> Result<T, ScratchError>,
+    ) -> Result<T, ScratchError> {
+        let cache = self.engine.scratch.cache();
+        if let Some(found) = key.as_ref().and_then(|key| cache.get(key)) {
+            return Ok(found);
+        }
+        let made = make()?;
+        key.iter().for_each(|key| cache.put(key, &made));
+        Ok(made)
     }
 
     /// Scores of all lanes over rows `[from, to)`, rows × lanes, in label units, before what survived of
@@ -413,10 +524,10 @@ impl TrialPass<'_> {
     }
 
     /// Cost of one side at every bar of `[from, to)`, calibrated on bars before `from` only.
-    fn one_side(&self, prepared: &Prepared, from: usize, to: usize) -> Option<(CostModel, Vec<f64>)> {
+    fn one_side(&self, rows: &Scene<'_>, from: usize, to: usize) -> Option<(CostModel, Vec<f64>)> {
         let settings = self.engine.settings;
-        let series = &prepared.series;
-        let model = costs::calibrate(series, from, &settings.fees, &settings.costs)?;
+        let (prepared, series) = (&rows.prepared, &rows.prepared.series);
+        let model = costs::calibrate(rows.history, rows.first + from, &settings.fees, &settings.costs)?;
         let hedge = if hedged(settings, series.symbol.market()) {
             self.hedge_side_bps(series.time(from))
         } else {
@@ -481,8 +592,7 @@ impl TrialPass<'_> {
     fn validate(
         &self,
         known: &Known<'_>,
-        prepared: &Prepared,
-        tape: &CoinTape,
+        rows: &Scene<'_>,
         heads: Option<&StageHeads>,
         f: usize,
         span: (UtcMs, UtcMs),
@@ -492,9 +602,10 @@ impl TrialPass<'_> {
         let lanes = self.tables.lanes[f].len() + 1;
         let nothing =
             || (vec![vec![Totals::default(); thresholds]; lanes], vec![ScoreSums::default(); PLACEBO]);
-        let (from, to) = rows_of(prepared, span);
+        let Scene { prepared, tape, .. } = rows;
+        let (from, to) = rows_of(&prepared.series, span);
         let Some(heads) = heads.filter(|_| from < to) else { return nothing() };
-        let Some((model, sides)) = self.one_side(prepared, from, to) else { return nothing() };
+        let Some((model, sides)) = self.one_side(rows, from, to) else { return nothing() };
         let size = position_size(settings, &model);
         let scores = self.scores(known, prepared, heads, (f, Stage::Inner), (from, to));
         let policies = self.policies(prepared.series.symbol.market());
@@ -515,26 +626,27 @@ impl TrialPass<'_> {
     fn test(
         &self,
         known: &Known<'_>,
-        prepared: &Prepared,
-        tape: &CoinTape,
+        rows: &Scene<'_>,
         heads: Option<&StageHeads>,
         f: usize,
         span: (UtcMs, UtcMs),
-        trial: &mut CoinTrial,
-        work: &mut Work,
-    ) {
+    ) -> Tested {
         let settings = self.engine.settings;
         let thresholds = policy_grid(settings).len();
         let placebos = settings.placebos;
-        trial.placebos.push(vec![vec![Totals::default(); thresholds]; placebos]);
-        trial.records.push(vec![vec![FoldRecord::default(); thresholds]; KEPT]);
-        trial.folds.push(FoldFacts::default());
-        trial.test_scores.push(vec![ScoreSums::default(); PLACEBO]);
-        let (from, to) = rows_of(prepared, span);
-        let Some(heads) = heads.filter(|_| from < to) else { return };
-        let Some((model, sides)) = self.one_side(prepared, from, to) else { return };
+        let mut tested = Tested {
+            placebos: vec![vec![Totals::default(); thresholds]; placebos],
+            records: vec![vec![FoldRecord::default(); thresholds]; KEPT],
+            facts: FoldFacts::default(),
+            scores: vec![ScoreSums::default(); PLACEBO],
+            rows: None,
+        };
+        let Scene { prepared, tape, first, .. } = rows;
+        let (from, to) = rows_of(&prepared.series, span);
+        let Some(heads) = heads.filter(|_| from < to) else { return tested };
+        let Some((model, sides)) = self.one_side(rows, from, to) else { return tested };
         let size = position_size(settings, &model);
-        self.fill_panel(known.statistics, prepared, tape, f, (from, to), &model, work);
+        tested.rows = self.panel_rows(known.statistics, prepared, tape, f, (from, to), &model);
         let scores = self.scores(known, prepared, heads, (f, Stage::Full), (from, to));
         let policies = self.policies(prepared.series.symbol.market());
         let first_day = self.plan.test_start.day();
@@ -545,26 +657,28 @@ impl TrialPass<'_> {
             for (k, policy) in policies.iter().enumerate() {
                 let placebo = (PLACEBO..PLACEBO + placebos).contains(&lane).then(|| lane - PLACEBO);
                 if let Some(placebo) = placebo {
-                    simulate(&view, policy, &mut trial.placebos[f][placebo][k]);
+                    simulate(&view, policy, &mut tested.placebos[placebo][k]);
                     continue;
                 }
                 let kept = if lane < PLACEBO { lane } else { POOLED };
                 let mut ledger = FullLedger::default();
                 simulate(&view, policy, &mut ledger);
-                trial.records[f][kept][k] = record(&ledger, prepared, &known.regimes, lag, from, first_day);
+                tested.records[kept][k] =
+                    record(&ledger, prepared, &known.regimes[*first..], lag, from, first_day);
             }
         }
         let label_mean = heads.moments.mean_y[0];
-        trial.test_scores[f] = self.score_sums(prepared, &scores, label_mean, (from, to));
+        tested.scores = self.score_sums(prepared, &scores, label_mean, (from, to));
         let tradable: Vec<f64> = sides.iter().copied().filter(|c| c.is_finite()).collect();
-        trial.folds[f] = FoldFacts {
+        tested.facts = FoldFacts {
             bars: tradable.len(),
             one_side_bps: tradable.iter().sum::<f64>() / tradable.len().max(1) as f64,
             train_rows: heads.moments.n,
         };
+        tested
     }
 
-    fn fill_panel(
+    fn panel_rows(
         &self,
         known: &CoinStatistics,
         prepared: &Prepared,
@@ -572,8 +686,7 @@ impl TrialPass<'_> {
         f: usize,
         (from, to): (usize, usize),
         model: &CostModel,
-        work: &mut Work,
-    ) {
+    ) -> Option<PanelRows> {
         let p = self.statistics.p;
         let (offset, ratio) = &known.own;
         // Both halves read the same design columns: the own scale is an affine map of the common one.
@@ -584,33 +697,30 @@ impl TrialPass<'_> {
         });
         let scores = prepared.design.as_ref().subrows(from, to - from) * &b;
         let bar = self.plan.timeframe.ms();
-        for i in from..to {
-            let t = ((prepared.series.time(i).0 - self.plan.test_start.0) / bar) as usize;
-            if t >= self.tables.times {
-                continue;
-            }
-            work.returns[t] = tape.outright_bps[i] as f32;
-            if !prepared.usable[i] {
-                continue;
-            }
-            for h in 0..b.ncols() {
-                work.scores[h][t] = scores[(i - from, h)] as f32;
-                work.labels[h][t] = prepared.labels[h][i] as f32;
-            }
-        }
-        let order = self.engine.settings.costs.reference_order_usd;
-        work.one_side[f] = model.one_side_bps(order, 1.0) as f32;
+        let first = ((prepared.series.time(from).0 - self.plan.test_start.0) / bar) as usize;
+        let to = to.min(from + self.tables.times.saturating_sub(first));
+        let of = |value: &dyn Fn(usize) -> f64| -> Vec<f32> {
+            let shown = |i: usize| if prepared.usable[i] { value(i) as f32 } else { f32::NAN };
+            (from..to).map(shown).collect()
+        };
+        let horizons = 0..b.ncols();
+        Some(PanelRows {
+            first,
+            returns: (from..to).map(|i| tape.outright_bps[i] as f32).collect(),
+            scores: horizons.clone().map(|h| of(&|i| scores[(i - from, h)])).collect(),
+            labels: horizons.map(|h| of(&|i| prepared.labels[h][i])).collect(),
+            one_side: model.one_side_bps(self.engine.settings.costs.reference_order_usd, 1.0) as f32,
+        })
     }
 }
 
-fn rows_of(prepared: &Prepared, (from, to): (UtcMs, UtcMs)) -> (usize, usize) {
-    (prepared.series.index_at_or_after(from), prepared.series.index_at_or_after(to))
+fn rows_of(series: &Series, (from, to): (UtcMs, UtcMs)) -> (usize, usize) {
+    (series.index_at_or_after(from), series.index_at_or_after(to))
 }
 
-fn buy_and_hold(prepared: &Prepared, plan: &Plan) -> f64 {
-    let (from, to) = rows_of(prepared, (plan.test_start, plan.test_end));
-    let present: Vec<f64> =
-        prepared.series.close[from..to].iter().copied().filter(|c| c.is_finite()).collect();
+fn buy_and_hold(series: &Series, plan: &Plan) -> f64 {
+    let (from, to) = rows_of(series, (plan.test_start, plan.test_end));
+    let present: Vec<f64> = series.close[from..to].iter().copied().filter(|c| c.is_finite()).collect();
     match (present.first(), present.last()) {
         (Some(first), Some(last)) => 100.0 * (last / first - 1.0),
         _ => 0.0,

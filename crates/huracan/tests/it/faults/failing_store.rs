@@ -132,6 +132,7 @@ fn run(store: &dyn Store) -> std::result::Result<Ending, RunError> {
         stop: &AtomicBool::new(false),
         observer: &Silent,
         clock: &|| UtcMs(4_000_000_000_000),
+        cache: None,
         hire: &huracan_train::jobs::Here,
         rates: Default::default(),
         host: "here".to_owned(),

@@ -1,0 +1,151 @@
+//! What was known when: hashes of everything a fold may look at, so that what was made of it once is
+//! found again.
+//!
+//! A fold is fitted and tested by a deterministic function of the settings, the plan up to it and the
+//! bars of all coins before a moment; whatever else is computed on the way follows from these. That no
+//! later bar is looked at is a law with a test of its own. So one hash a fold names all its pieces: a
+//! bar that changes, a coin that appears or goes, changes it for every fold that could have seen it and
+//! for no other.
+
+use super::Market;
+use super::survey::{Coin, Survey};
+use crate::cache::{Cache, Digest, Inputs, Key};
+use crate::scratch::{Scratch, ScratchError};
+use crate::settings::{Settings, Universe};
+use huracan_core::encoder::Scaler;
+use huracan_core::trial::plan::Plan;
+use huracan_core::words::UtcMs;
+
+/// Hashes of what was known, per moment.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Known {
+    /// Settings, features and their units.
+    common: Digest,
+    /// Per fold of the plan: everything that its fit may know.
+    fits: Vec<Digest>,
+    /// Per tested fold: everything that its test may know; `None` while bars are missing for it.
+    tests: Vec<Option<Digest>>,
+    /// Everything that the final fit's frozen maps may know.
+    frozen: Digest,
+}
+
+impl Known {
+    /// Hashes every series once; `None` where nothing is cached.
+    ///
+    /// # Errors
+    /// When a series cannot be read back from scratch.
+    pub fn new(
+        cache: &Cache,
+        settings: &Settings,
+        scratch: &Scratch,
+        survey: &Survey,
+        plan: &Plan,
+        market: &Market,
+        units: &Scaler,
+    ) -> Result<Option<Known>, ScratchError> {
+        if !cache.is_used() {
+            return Ok(None);
+        }
+        let window = plan.window_bars as i64 * plan.timeframe.ms();
+        let fits = plan.folds.iter().map(|fold| UtcMs(fold.train_end.0 + window));
+        let tests = plan.tested().iter().filter_map(|fold| fold.test).map(|(_, to)| UtcMs(to.0 + window));
+        let moments: Vec<UtcMs> = fits.chain(tests).chain([plan.frozen_end]).collect();
+        let worlds = worlds(cache, scratch, survey, &moments)?;
+        let common = {
+            let columns: Vec<f64> = market.columns.iter().map(|&c| c as f64).collect();
+            let inputs = cache.inputs("common").text(&recipe(settings)).numbers(&columns);
+            inputs.numbers(&units.center).numbers(&units.scale).finish()
+        };
+        let folds = plan.folds.len();
+        let of = |n: usize, fold: usize| {
+            plan_until(Inputs::of("fold").digest(&common), plan, fold).digest(&worlds[n]).finish()
+        };
+        let ended = |n: usize| moments[n] <= survey.until;
+        Ok(Some(Known {
+            fits: (0..folds).map(|f| of(f, f)).collect(),
+            tests: (0..folds - 1).map(|f| ended(folds + f).then(|| of(folds + f, f))).collect(),
+            frozen: worlds[worlds.len() - 1],
+            common,
+        }))
+    }
+
+    /// The key of something made of what the fit of a fold may know. What the final fit is made of changes
+    /// with every bar.
+    pub fn fit(&self, kind: &'static str, fold: usize, of: impl FnOnce(Inputs) -> Inputs) -> Key {
+        Key::new(kind, of(Inputs::of(kind).digest(&self.fits[fold])).finish())
+    }
+
+    /// The key of something made of what the test of a fold may know; none while its last labels are open.
+    pub fn test(&self, kind: &'static str, fold: usize, of: impl FnOnce(Inputs) -> Inputs) -> Option<Key> {
+        let known = (*self.tests.get(fold)?)?;
+        Some(Key::new(kind, of(Inputs::of(kind).digest(&known)).finish()))
+    }
+
+    /// The key of something frozen, made in the units of the last tested fold.
+    pub fn frozen(&self, kind: &'static str, of: impl FnOnce(Inputs) -> Inputs) -> Key {
+        let units = self.fits.len().checked_sub(2).map_or(&self.common, |last| &self.fits[last]);
+        Key::new(kind, of(Inputs::of(kind).digest(units).digest(&self.frozen)).finish())
+    }
+}
+
+/// Everything a run is told that may change a piece of it; not where the data end, not which coins are
+/// asked for (those found are hashed by name), not what earlier runs tried.
+fn recipe(settings: &Settings) -> String {
+    let settings =
+        Settings { until: None, universe: Universe::All, prior_trials: Vec::new(), ..settings.clone() };
+    format!("{settings:?}")
+}
+
+/// Where a fold and those before it lie. Ends of tests are told by the bars that are known.
+fn plan_until(mut inputs: Inputs, plan: &Plan, fold: usize) -> Inputs {
+    for fold in &plan.folds[..=fold] {
+        let test = fold.test.map_or(UtcMs(i64::MAX), |(from, _)| from);
+        let moments = [fold.validation_start, fold.train_end, fold.inner_train_end, test];
+        inputs = moments.into_iter().fold(inputs, |inputs, moment| inputs.number(moment.0));
+    }
+    let edges = &plan.edges[..=plan.folds[fold].train.end];
+    edges.iter().fold(inputs.number(plan.test_start.0), |inputs, edge| inputs.number(edge.0))
+}
+
+/// For every moment the hash of all bars before it, coin by coin. A coin that began later is not in it.
+fn worlds(
+    cache: &Cache,
+    scratch: &Scratch,
+    survey: &Survey,
+    moments: &[UtcMs],
+) -> Result<Vec<Digest>, ScratchError> {
+    let mut order: Vec<usize> = (0..moments.len()).collect();
+    order.sort_by_key(|&n| moments[n]);
+    let mut worlds: Vec<Inputs> = moments.iter().map(|m| cache.inputs("world").number(m.0)).collect();
+    let roles = [("coin", &survey.coins), ("bystander", &survey.bystanders)];
+    for (role, coin) in roles.into_iter().flat_map(|(role, coins)| coins.iter().map(move |c| (role, c))) {
+        let series = coin.series(scratch)?;
+        let mut bars = Inputs::of(role).text(&coin.symbol.to_string()).number(coin.start().0);
+        let mut columns: Vec<&[f64]> = vec![
+            &series.open,
+            &series.high,
+            &series.low,
+            &series.close,
+            &series.volume,
+            &series.quote_volume,
+        ];
+        columns.extend([&series.trades, &series.taker_buy_base].into_iter().flatten().map(Vec::as_slice));
+        let (trades, taker) = coin.extras();
+        bars = bars.number(i64::from(trades) + 2 * i64::from(taker));
+        let twins = trained_twins(survey, coin);
+        let mut taken = 0;
+        for &n in order.iter().filter(|&&n| moments[n] > coin.start()) {
+            let until = series.index_at_or_after(moments[n]);
+            bars.extend((taken..until).flat_map(|i| columns.iter().map(move |column| column[i])));
+            taken = until;
+            worlds[n] = worlds[n].clone().digest(&bars.clone().number(twins).finish());
+        }
+    }
+    Ok(worlds.into_iter().map(Inputs::finish).collect())
+}
+
+/// Trained coins of the same underlying, which share its weight.
+fn trained_twins(survey: &Survey, coin: &Coin) -> i64 {
+    let same = |other: &&Coin| other.symbol.underlying() == coin.symbol.underlying();
+    survey.coins.iter().filter(same).count() as i64
+}
