@@ -124,6 +124,16 @@ pub struct Counts {
     pub bytes_written: u64,
 }
 
+std::thread_local! {
+    /// Pieces that this thread has found, and those it has not.
+    static THREAD: std::cell::Cell<(u64, u64)> = const { std::cell::Cell::new((0, 0)) };
+}
+
+/// How many pieces this thread has looked for so far: found, and not found.
+pub fn looked_for_by_this_thread() -> (u64, u64) {
+    THREAD.with(std::cell::Cell::get)
+}
+
 /// A folder of pieces, or none at all.
 #[derive(Debug)]
 pub struct Cache {
@@ -156,12 +166,9 @@ impl Cache {
     /// The pieces in a folder, which is made when the first one is kept; at most `bytes_max` stay. Pieces
     /// of another `build` are not found.
     pub fn open(dir: &Path, bytes_max: u64, build: &str) -> Cache {
-        let cache = Cache {
-            dir: Some(dir.to_owned()),
-            build: format!("{CODE_VERSION} {build} {} {}", program(), processor()),
-            bytes_max,
-            ..Cache::none()
-        };
+        let Some(id) = build_id() else { return Cache::none() };
+        let cache =
+            Cache { dir: Some(dir.to_owned()), build: format!("{build} {id}"), bytes_max, ..Cache::none() };
         cache.sweep();
         cache
     }
@@ -178,7 +185,7 @@ impl Cache {
 
     /// A piece as it was kept; anything less is `None`.
     pub fn get<T: DeserializeOwned>(&self, key: &Key) -> Option<T> {
-        let dir = self.dir.as_ref()?;
+        let dir = self.dir.as_ref().filter(|_| !self.is_closed.load(Ordering::Relaxed))?;
         let found = read(&key.path(dir), key).and_then(|bytes| {
             let (piece, rest) = postcard::take_from_bytes(&bytes).ok()?;
             rest.is_empty().then_some((piece, bytes.len() as u64))
@@ -187,12 +194,14 @@ impl Cache {
         let counts = counts.entry(key.kind).or_default();
         match found {
             Some((piece, bytes)) => {
+                THREAD.with(|thread| thread.set((thread.get().0 + 1, thread.get().1)));
                 counts.hits += 1;
                 counts.bytes_read += bytes;
                 Some(piece)
             }
             None => {
                 counts.misses += 1;
+                THREAD.with(|thread| thread.set((thread.get().0, thread.get().1 + 1)));
                 None
             }
         }
@@ -238,7 +247,8 @@ impl Cache {
         }
     }
 
-    /// Keeps nothing from here on: what is made of a coin that broke would be kept without it.
+    /// Keeps and finds nothing from here on: what is made without a coin that broke is not what was made
+    /// with it.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
     }
@@ -355,10 +365,20 @@ fn checksum(bytes: &[u8]) -> u64 {
 
 /// This very program: its size and when it was written. A build that differs in one line may make other
 /// pieces, and nobody has to remember to say so.
-fn program() -> String {
-    let found = std::env::current_exe().and_then(fs::metadata);
-    let written = |found: &fs::Metadata| found.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok();
-    found.map_or_else(|_| String::new(), |found| format!("{} {:?}", found.len(), written(&found)))
+fn program() -> Option<String> {
+    static HASH: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    let read = || {
+        // The file that runs, even where another has taken its name since.
+        let file = fs::read("/proc/self/exe").or_else(|_| fs::read(std::env::current_exe()?)).ok()?;
+        Some(Digest(Sha256::digest(&file).into()).hex())
+    };
+    HASH.get_or_init(read).clone()
+}
+
+/// What decides a result's last bits beside its inputs: the program's own bytes, and the processor.
+/// `None` where the program cannot be read.
+pub fn build_id() -> Option<String> {
+    Some(format!("{CODE_VERSION} {} {}", program()?, processor()))
 }
 
 /// What of the processor decides which kernels matrices are multiplied with, and so the last bits.
@@ -455,13 +475,13 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_cache_finds_and_keeps_nothing_new() {
+    fn a_closed_cache_finds_and_keeps_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open(dir.path(), 1 << 20, "a");
         cache.put(&key(1), &1_u64);
         cache.close();
         cache.put(&key(2), &2_u64);
-        assert_eq!((cache.get::<u64>(&key(1)), cache.get::<u64>(&key(2))), (Some(1), None));
+        assert_eq!((cache.get::<u64>(&key(1)), cache.get::<u64>(&key(2))), (None, None));
     }
 
     #[test]

@@ -267,12 +267,16 @@ pub fn collect(
     remove: bool,
     watch: &dyn Fn(usize, usize),
 ) -> Result<Plan> {
-    let _claimed = store.lock_run(owner)?;
+    let claimed = store.lock_run(owner)?;
     let inventory = inventory(store)?;
     let plan = plan(&inventory, rules);
     if remove {
         for (done, (path, _, _)) in plan.remove.iter().enumerate() {
             watch(done, plan.remove.len());
+            if !claimed.still_held() {
+                let holder = "this claim ran out while its process was held up".to_owned();
+                return Err(StoreError::Locked { holder }.into());
+            }
             let seal = seal_of(path)?;
             let files = inventory.folders.get(path).map(|folder| folder.files.as_slice()).unwrap_or_default();
             if files.iter().any(|(file, _)| *file == seal) {

@@ -107,17 +107,26 @@ impl Mirror<'_> {
         promotions::read(self.local)?;
         trials::read(self.local)?;
         let remote = self.remote;
-        let _carrying = remote.lock_run(&self.owner)?;
+        let carrying = remote.lock_run(&self.owner)?;
+        let held = || match carrying.still_held() {
+            true => Ok(()),
+            false => Err(OutboxError::Store(StoreError::Locked {
+                holder: "this claim ran out while its process was held up; another may have the store".into(),
+            })),
+        };
         let of = |wanted: &dyn Fn(Kind) -> bool| -> Vec<&Change> {
             changes.iter().filter(|change| wanted(change.kind)).collect()
         };
         // A look before the long part, so that a race that is lost already is not run.
         self.look(&of(&|kind| matches!(kind, Kind::Log | Kind::Roster)))?;
         for kind in [Kind::Piece, Kind::Seal] {
+            held()?;
             self.carry_sealed(&of(&|k| k == kind), pushed)?;
         }
         self.verify(&of(&|kind| kind == Kind::Pointer))?;
         let mut standings = self.look(&of(&Kind::is_decided))?;
+        // What was verified may be collected by whoever has taken the store over.
+        held()?;
         for kind in [
             Kind::Pointer,
             Kind::Log,

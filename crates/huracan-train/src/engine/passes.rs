@@ -6,6 +6,7 @@
 //! of workers nor their place changes a byte.
 
 use super::{Engine, EngineError};
+use crate::cache::looked_for_by_this_thread;
 use crate::jobs::{JobFault, JobName, JobsError, Trouble};
 use crate::pipeline::meter::{Attempt, JobOutcome, measured};
 use crate::pool::run_ordered;
@@ -62,10 +63,11 @@ impl From<ScratchError> for JobFault {
     }
 }
 
-/// Outcome, requests, and whether the result was there already.
-fn came_to<T>(done: &Result<T, ScratchError>) -> (JobOutcome, u64, bool) {
+/// Outcome, requests, and whether the result was there already: all of its pieces were found.
+fn came_to<T>(done: &Result<T, ScratchError>, before: (u64, u64)) -> (JobOutcome, u64, bool) {
+    let (found, missed) = looked_for_by_this_thread();
     match done {
-        Ok(_) => (JobOutcome::Completed, 0, false),
+        Ok(_) => (JobOutcome::Completed, 0, found > before.0 && missed == before.1),
         Err(error) => {
             let error_chain = vec![error.to_string()];
             (JobOutcome::Failed { code: "scratch_failed".to_owned(), error_chain }, 0, false)
@@ -160,7 +162,8 @@ impl Engine<'_> {
             let mut out: Option<Result<T, ScratchError>> = None;
             let mut one_attempt = |number: u32| {
                 let attempt = Attempt { stage, symbol: &names[item], number, worker: "" };
-                let done = measured(self.observer, attempt, || work(item), came_to);
+                let before = looked_for_by_this_thread();
+                let done = measured(self.observer, attempt, || work(item), |done| came_to(done, before));
                 let fault = done.as_ref().err().map(fault_of);
                 out = Some(done);
                 fault.map_or(Ok(()), Err)

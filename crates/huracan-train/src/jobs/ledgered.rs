@@ -6,9 +6,11 @@
 //! any more, who is tried again and when, and who runs alone because processes died under it.
 
 use super::{Attempts, Cancel, Hire, JobFault, JobName, Jobs, JobsError, Trouble, fenced, stoppable};
+use crate::cache::looked_for_by_this_thread;
 use crate::pipeline::meter::{ThreadMeter, resident_bytes};
 use huracan_jobs::{Caps, Error, JobError, JobId, Ledger, NewJob, Next, RetryPolicy, Status, Usage};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -22,10 +24,10 @@ pub struct Rules {
     pub caps: Caps,
 }
 
-/// A ledger from which runs hire.
+/// A ledger from which runs hire. It is opened by whoever holds the store.
 pub struct LedgerOffice<'a> {
-    /// The ledger.
-    pub ledger: &'a Ledger,
+    /// Where the ledger is, or will be.
+    pub path: PathBuf,
     /// Who works: host and process.
     pub worker: String,
     /// What runs are for, in a word.
@@ -38,16 +40,18 @@ pub struct LedgerOffice<'a> {
 
 impl Hire for LedgerOffice<'_> {
     fn hire(&self, run: &str) -> Result<Box<dyn Jobs + '_>, JobsError> {
-        self.ledger.begin_run(run, &self.purpose, &self.worker).map_err(broken)?;
+        let ledger = self.open()?;
+        ledger.begin_run(run, &self.purpose, &self.worker).map_err(broken)?;
         // The store's lock is ours: whoever else is said to run here is dead.
-        for row in self.ledger.recover(|worker| worker == self.worker).map_err(broken)? {
+        for row in ledger.recover(|_| false).map_err(broken)? {
             tracing::info!(job = %row.id, crashes = row.crashes, "a job whose process died is taken up again");
         }
-        let suspects = self.ledger.suspects(run).map_err(broken)?;
+        let suspects = ledger.suspects(run).map_err(broken)?;
         let watched = Arc::new(Watched::default());
         let watcher = Watcher::start(watched.clone(), self.rules.caps);
         Ok(Box::new(LedgerHands {
             office: self,
+            ledger,
             run: run.to_owned(),
             suspects: suspects.into_iter().map(|row| row.id).collect(),
             done: Mutex::default(),
@@ -58,8 +62,38 @@ impl Hire for LedgerOffice<'_> {
     }
 }
 
+impl LedgerOffice<'_> {
+    /// Opens the ledger. One that is damaged is put aside: what it knew is worth a night's retries, and
+    /// every result can be made again without it.
+    fn open(&self) -> Result<Ledger, JobsError> {
+        let made = self.path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        made.map_err(|error| JobsError {
+            code: "ledger_unusable",
+            text: format!("the folder of {} cannot be made: {error}", self.path.display()),
+        })?;
+        match Ledger::open(&self.path) {
+            Err(error @ Error::Corrupt { .. }) => {
+                let aside = self.path.with_extension("sqlite.damaged");
+                tracing::warn!(%error, aside = %aside.display(), "the ledger of jobs is begun anew");
+                for suffix in ["-wal", "-shm"] {
+                    let mut name = self.path.clone().into_os_string();
+                    name.push(suffix);
+                    let _ = std::fs::remove_file(name);
+                }
+                std::fs::rename(&self.path, &aside).map_err(|error| JobsError {
+                    code: "ledger_unusable",
+                    text: format!("{} is damaged and cannot be put aside: {error}", self.path.display()),
+                })?;
+                Ledger::open(&self.path).map_err(broken)
+            }
+            opened => opened.map_err(broken),
+        }
+    }
+}
+
 struct LedgerHands<'a> {
     office: &'a LedgerOffice<'a>,
+    ledger: Ledger,
     run: String,
     suspects: BTreeSet<JobId>,
     /// Jobs that the ledger held completed when they were declared.
@@ -126,7 +160,7 @@ impl Jobs for LedgerHands<'_> {
             ..NewJob::new(name.as_str(), self.run.as_str())
         };
         let jobs: Vec<NewJob> = names.iter().enumerate().map(job).collect();
-        let ledger = self.office.ledger;
+        let ledger = &self.ledger;
         ledger.declare(&self.run, stage, &jobs).map_err(broken)?;
         let selector = huracan_jobs::Selector::run(self.run.as_str()).stage(stage).status(Status::Completed);
         let known = ledger.jobs(&selector).map_err(broken)?;
@@ -135,10 +169,17 @@ impl Jobs for LedgerHands<'_> {
     }
 
     fn perform(&self, job: JobName<'_>, work: &mut Attempts<'_>) -> Result<(), Trouble> {
-        let ledger = self.office.ledger;
+        let ledger = &self.ledger;
         let id = self.id(job);
         if self.was_done(&id) {
-            return Ok(fenced(|| work(1)).and_then(|ended| ended)?);
+            let (_, missed_before) = looked_for_by_this_thread();
+            let ended = fenced(|| work(1)).and_then(|ended| ended);
+            if ended.is_ok() && looked_for_by_this_thread().1 > missed_before {
+                ledger.result_lost(&id, "pieces of its result were not in the cache").map_err(broken)?;
+                ledger.started(&id, &self.office.worker).map_err(broken)?;
+                ledger.completed(&id, &self.run, Usage::default()).map_err(broken)?;
+            }
+            return Ok(ended?);
         }
         let suspect = self.suspects.contains(&id);
         loop {
@@ -158,7 +199,13 @@ impl Jobs for LedgerHands<'_> {
             let (ended, usage) = self.attempt(&id, number, suspect, work);
             drop((beside, whole));
             let error = match ended {
-                Ok(()) => return Ok(ledger.completed(&id, &self.run, usage).map_err(broken)?),
+                Ok(()) => {
+                    // It is done, whatever becomes of its record: the next run makes it again from its pieces.
+                    if let Err(error) = ledger.completed(&id, &self.run, usage) {
+                        tracing::warn!(job = %id, %error, "a finished job could not be recorded");
+                    }
+                    return Ok(());
+                }
                 Err(fault) if self.office.stop.load(Ordering::Relaxed) => {
                     ledger.handed_back(&id).map_err(broken)?;
                     return Err(fault.into());
@@ -178,14 +225,14 @@ impl Jobs for LedgerHands<'_> {
     }
 
     fn close(&self) -> Result<(), JobsError> {
-        self.office.ledger.end_run(&self.run, "complete").map_err(broken)
+        self.ledger.end_run(&self.run, "complete").map_err(broken)
     }
 }
 
 impl LedgerHands<'_> {
     /// Why the ledger does not let a job begin.
     fn why_not(&self, id: &JobId) -> Result<JobFault, JobsError> {
-        let (row, _) = self.office.ledger.job(id).map_err(broken)?;
+        let (row, _) = self.ledger.job(id).map_err(broken)?;
         Ok(match (row.status, row.error) {
             (Status::Failed, Some(error)) => {
                 let text = format!("given up after {} attempts: {}", row.attempt, error.text);
@@ -328,8 +375,14 @@ mod tests {
 
     const JOB: JobName<'static> = JobName { stage: "trial", name: "BTCUSDT", item: 0 };
 
-    fn office<'a>(ledger: &'a Ledger, stop: &'a AtomicBool, rules: Rules) -> LedgerOffice<'a> {
-        LedgerOffice { ledger, worker: "box:1".to_owned(), purpose: "train".to_owned(), rules, stop }
+    /// A folder with a ledger, and an office over it.
+    fn office(stop: &AtomicBool, rules: Rules) -> (tempfile::TempDir, Ledger, LedgerOffice<'_>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("made/ledger.sqlite");
+        std::fs::create_dir(folder.path().join("made")).unwrap();
+        let ledger = Ledger::open(&path).unwrap();
+        let (worker, purpose) = ("box:1".to_owned(), "train".to_owned());
+        (folder, ledger, LedgerOffice { path, worker, purpose, rules, stop })
     }
 
     fn at_once() -> Rules {
@@ -349,8 +402,8 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_tried_again_and_what_does_not_pass_is_given_up_for_later_runs_too() {
-        let (ledger, stop) = (Ledger::in_memory().unwrap(), AtomicBool::new(false));
-        let office = office(&ledger, &stop, at_once());
+        let stop = AtomicBool::new(false);
+        let (_folder, ledger, office) = office(&stop, at_once());
         let names = [JOB.name.to_owned()];
         let hands = office.hire("run").unwrap();
         hands.declare(JOB.stage, &names).unwrap();
@@ -381,8 +434,8 @@ mod tests {
 
     #[test]
     fn a_done_job_is_made_again_from_its_pieces_without_a_word_to_the_ledger() {
-        let (ledger, stop) = (Ledger::in_memory().unwrap(), AtomicBool::new(false));
-        let office = office(&ledger, &stop, at_once());
+        let stop = AtomicBool::new(false);
+        let (_folder, ledger, office) = office(&stop, at_once());
         for _ in 0..2 {
             let hands = office.hire("run").unwrap();
             hands.declare(JOB.stage, &[JOB.name.to_owned()]).unwrap();
@@ -394,9 +447,9 @@ mod tests {
 
     #[test]
     fn a_cancelled_job_is_not_begun_and_one_over_its_cap_is_stopped() {
-        let (ledger, stop) = (Ledger::in_memory().unwrap(), AtomicBool::new(false));
+        let stop = AtomicBool::new(false);
         let caps = Caps { wall_s: Some(0.05), memory_bytes: None };
-        let office = office(&ledger, &stop, Rules { caps, ..at_once() });
+        let (_folder, ledger, office) = office(&stop, Rules { caps, ..at_once() });
         let hands = office.hire("run").unwrap();
         hands.declare(JOB.stage, &[JOB.name.to_owned()]).unwrap();
         let fault = fault_of(hands.perform(JOB, &mut |_| {
@@ -416,18 +469,36 @@ mod tests {
     /// such deaths alone.
     #[test]
     fn a_job_whose_process_died_is_taken_up_and_one_under_which_it_often_dies_runs_alone() {
-        let (ledger, stop) = (Ledger::in_memory().unwrap(), AtomicBool::new(false));
-        let office = office(&ledger, &stop, at_once());
+        let stop = AtomicBool::new(false);
+        let (_folder, ledger, office) = office(&stop, at_once());
         let id = JobId::new("run", JOB.stage, JOB.name);
         for _ in 0..3 {
             drop(office.hire("run").unwrap());
             ledger.declare("run", JOB.stage, &[NewJob::new(JOB.name, "run")]).unwrap();
-            ledger.started(&id, "box:dead").unwrap();
+            // Even one called like this one: process numbers come again, in a container always the same.
+            ledger.started(&id, "box:1").unwrap();
         }
         let hands = office.hire("run").unwrap();
         assert_eq!(row(&ledger).crashes, 3);
         hands.declare(JOB.stage, &[JOB.name.to_owned()]).unwrap();
         hands.perform(JOB, &mut |_| Ok(())).unwrap();
         assert!(row(&ledger).alone && row(&ledger).status == Status::Completed);
+    }
+
+    #[test]
+    fn a_damaged_ledger_is_put_aside_and_the_run_goes_on() {
+        let stop = AtomicBool::new(false);
+        let (folder, ledger, office) = office(&stop, at_once());
+        drop(ledger);
+        std::fs::write(
+            &office.path,
+            b"not a database, and longer than the header of one, which is 100 bytes or so \
+            and must not be taken for an empty file",
+        )
+        .unwrap();
+        let hands = office.hire("run").unwrap();
+        hands.declare(JOB.stage, &[JOB.name.to_owned()]).unwrap();
+        hands.perform(JOB, &mut |_| Ok(())).unwrap();
+        assert!(folder.path().join("made/ledger.sqlite.damaged").exists());
     }
 }

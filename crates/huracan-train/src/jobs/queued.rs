@@ -2,7 +2,7 @@
 //! through the store. Survey and publication stay with the coordinator, which has the candles and the
 //! pointers.
 
-use super::vault::{Vault, broken as store_broken};
+use super::vault::{Shared, Vault, broken as store_broken, key};
 use super::{Attempts, Elsewhere, Hire, JobFault, JobName, Jobs, JobsError, Trouble, fenced};
 use crate::scratch::Beyond;
 use huracan_jobs::{Caps, Coordinator, Error, JobId, JobRow, NewJob, Queue, Status, Watch};
@@ -38,6 +38,7 @@ impl Hire for QueueOffice {
             run: run.to_owned(),
             coordinator: Mutex::new(Some(Arc::new(coordinator))),
             vault,
+            shared: Mutex::default(),
             stages: Mutex::default(),
         }))
     }
@@ -56,6 +57,7 @@ struct QueueHands<'a> {
     /// Until the run is closed.
     coordinator: Mutex<Option<Arc<Coordinator>>>,
     vault: Vault,
+    shared: Mutex<Shared>,
     stages: Mutex<BTreeMap<&'static str, Stage>>,
 }
 
@@ -76,6 +78,10 @@ impl QueueHands<'_> {
         let held = self.coordinator.lock().unwrap_or_else(PoisonError::into_inner);
         let closed = || JobsError { code: "run_closed", text: "the run was closed already".to_owned() };
         held.clone().ok_or_else(closed)
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Stage>> {
@@ -113,7 +119,10 @@ const LOST_MAX: usize = 3;
 
 impl Elsewhere for QueueHands<'_> {
     fn share(&self, part: &'static str, bytes: &[u8]) -> Result<(), JobsError> {
-        self.vault.leave_part(part, bytes).map_err(store_broken)
+        let digest = sha256_hex(bytes);
+        self.vault.leave_part(&digest, bytes).map_err(store_broken)?;
+        self.shared().push((part.to_owned(), digest));
+        Ok(())
     }
 
     fn result(&self, job: JobName<'_>, stop: &AtomicBool) -> Result<Vec<u8>, Trouble> {
@@ -121,7 +130,7 @@ impl Elsewhere for QueueHands<'_> {
             let row = self.ended(job, stop)?;
             match row.status {
                 Status::Completed => {
-                    let bytes = self.vault.result(job.stage, job.item).map_err(store_broken)?;
+                    let bytes = self.vault.result(&row.key, job.item).map_err(store_broken)?;
                     if let Some(bytes) = bytes.filter(|b| row.digest.as_deref() == Some(&sha256_hex(b))) {
                         return Ok(bytes);
                     }
@@ -153,10 +162,13 @@ impl Elsewhere for QueueHands<'_> {
 
 impl Jobs for QueueHands<'_> {
     fn declare(&self, stage: &'static str, names: &[String]) -> Result<(), JobsError> {
+        let shared = self.shared().clone();
+        let key = key(&self.run, stage, &shared);
+        self.vault.leave_shared(&key, &shared).map_err(store_broken)?;
         let job = |(item, name): (usize, &String)| NewJob {
             index: item as u32,
             caps: self.office.caps,
-            ..NewJob::new(name.as_str(), self.run.as_str())
+            ..NewJob::new(name.as_str(), key.as_str())
         };
         let jobs: Vec<NewJob> = names.iter().enumerate().map(job).collect();
         self.coordinator()?.submit(stage, &jobs).map_err(broken)
@@ -175,11 +187,13 @@ impl Jobs for QueueHands<'_> {
     }
 
     fn close(&self) -> Result<(), JobsError> {
+        // While the run is still held: whoever takes it up next leaves things of the same names.
+        self.vault.clear().map_err(store_broken)?;
         let held = self.coordinator.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Passes are over, so nobody else holds it.
         if let Some(coordinator) = held.and_then(Arc::into_inner) {
             coordinator.close("complete").map_err(broken)?;
         }
-        self.vault.clear().map_err(store_broken)
+        Ok(())
     }
 }

@@ -4,12 +4,21 @@
 
 use super::{JobFault, JobsError};
 use crate::scratch::Beyond;
-use huracan_store::{PutMode, Store, StoreError, StorePath};
+use huracan_store::{PutMode, Store, StoreError, StorePath, sha256_hex};
 use std::io;
 use std::sync::Arc;
 
 /// The folder of the store that all runs' leavings are below.
 pub const FOLDER: &str = "work";
+
+/// What a run has let workers know so far: parts by name, each with the hash of its bytes, in order.
+pub type Shared = Vec<(String, String)>;
+
+/// The key of a stage's jobs: equal keys have read the same, so their results are the same.
+pub fn key(run: &str, stage: &str, shared: &Shared) -> String {
+    let parts: String = shared.iter().map(|(name, digest)| format!("{name} {digest}\n")).collect();
+    sha256_hex(format!("{run}\n{stage}\n{parts}").as_bytes())
+}
 
 /// One run's folder.
 #[derive(Clone)]
@@ -36,36 +45,54 @@ impl Vault {
         Ok(self.store.get(&self.path(below)?)?.map(|object| object.bytes))
     }
 
-    /// Leaves a part.
+    /// Leaves a part under the hash of its bytes.
     ///
     /// # Errors
     /// What the store refuses.
-    pub fn leave_part(&self, part: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        self.put(&format!("parts/{part}"), bytes)
+    pub fn leave_part(&self, digest: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.put(&format!("parts/{digest}"), bytes)
     }
 
-    /// A part, if it was left.
+    /// The part with this hash, if it was left.
     ///
     /// # Errors
     /// What the store refuses.
-    pub fn part(&self, part: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.get(&format!("parts/{part}"))
+    pub fn part(&self, digest: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get(&format!("parts/{digest}"))
+    }
+
+    /// Leaves what the jobs under a key may know.
+    ///
+    /// # Errors
+    /// What the store refuses.
+    pub fn leave_shared(&self, key: &str, shared: &Shared) -> Result<(), StoreError> {
+        let bytes = serde_json::to_vec(shared).unwrap_or_default();
+        self.put(&format!("keys/{key}"), &bytes)
+    }
+
+    /// What the jobs under a key may know; `None` where nobody has left it, or not whole.
+    ///
+    /// # Errors
+    /// What the store refuses.
+    pub fn shared(&self, key: &str) -> Result<Option<Shared>, StoreError> {
+        let found = self.get(&format!("keys/{key}"))?;
+        Ok(found.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
     /// Leaves the result of a job.
     ///
     /// # Errors
     /// What the store refuses.
-    pub fn leave_result(&self, stage: &str, item: usize, bytes: &[u8]) -> Result<(), StoreError> {
-        self.put(&format!("results/{stage}/{item}"), bytes)
+    pub fn leave_result(&self, key: &str, item: usize, bytes: &[u8]) -> Result<(), StoreError> {
+        self.put(&format!("results/{key}/{item}"), bytes)
     }
 
     /// The result of a job, if it was left.
     ///
     /// # Errors
     /// What the store refuses.
-    pub fn result(&self, stage: &str, item: usize) -> Result<Option<Vec<u8>>, StoreError> {
-        self.get(&format!("results/{stage}/{item}"))
+    pub fn result(&self, key: &str, item: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get(&format!("results/{key}/{item}"))
     }
 
     /// Removes everything of the run.

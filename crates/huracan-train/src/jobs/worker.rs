@@ -1,7 +1,7 @@
 //! Work for any run of a queue: what the run shares is read from the store, its jobs are done here,
 //! their results left in the store before they are said to be done.
 
-use super::vault::{Vault, fault_of};
+use super::vault::{Shared, Vault, fault_of};
 use super::{Here, JobFault, Stopping, fenced, stoppable};
 use crate::engine::work::{Knowledge, Parts};
 use crate::engine::{Engine, Silent};
@@ -25,26 +25,53 @@ pub struct Bench {
     concurrency: usize,
     at_rest_bytes: u64,
     read_spec: Box<ReadSpec>,
+    /// Raised to stop the worker.
+    stop: Arc<AtomicBool>,
+    misfit: Mutex<Option<String>>,
     runs: Mutex<Vec<Arc<Run>>>,
     opened: AtomicU64,
 }
+
+/// Code of a fault that lies in the worker and not in the job: it is of another build, or looks into
+/// another store. The job is handed back, and the worker stops.
+pub const MISFIT: &str = "worker_misfit";
 
 /// One run as this worker knows it.
 struct Run {
     name: String,
     settings: Settings,
     vault: Vault,
+    shared: Mutex<Shared>,
     scratch: Scratch,
     knowledge: Knowledge,
 }
 
-impl Parts for Vault {
+impl Run {
+    /// Whether jobs that may know `shared` can go on with what is known here: one must be how the other
+    /// begins. A run that was taken up anew may have found something else, and then nothing fits.
+    fn goes_on(&self, shared: &Shared) -> bool {
+        let mut known = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let both = known.len().min(shared.len());
+        let fits = known[..both] == shared[..both];
+        if fits && shared.len() > known.len() {
+            known.clone_from(shared);
+        }
+        fits
+    }
+}
+
+fn not_there(what: &str) -> JobFault {
+    let text = format!("{what} of this run is not in the store; give the worker the coordinator's store");
+    JobFault::transient(MISFIT, text)
+}
+
+impl Parts for Run {
     fn read(&self, part: &'static str) -> Result<Vec<u8>, JobFault> {
-        let found = self.part(part).map_err(|error| fault_of(&error))?;
-        found.ok_or_else(|| {
-            let text = format!("{part} of this run is not in the store yet; is it the coordinator's store?");
-            JobFault::transient("part_missing", text)
-        })
+        let known = self.shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let digest = known.into_iter().find(|(name, _)| name == part).map(|(_, digest)| digest);
+        let digest = digest.ok_or_else(|| not_there(part))?;
+        let found = self.vault.part(&digest).map_err(|error| fault_of(&error))?;
+        found.filter(|bytes| sha256_hex(bytes) == digest).ok_or_else(|| not_there(part))
     }
 }
 
@@ -59,24 +86,39 @@ impl Bench {
         scratch_dir: PathBuf,
         concurrency: usize,
         read_spec: Box<ReadSpec>,
+        stop: Arc<AtomicBool>,
     ) -> Bench {
         let at_rest_bytes = resident_bytes().unwrap_or(0);
         let (runs, opened) = (Mutex::default(), AtomicU64::new(0));
-        Bench { store, scratch_dir, concurrency, at_rest_bytes, read_spec, runs, opened }
+        let misfit = Mutex::default();
+        Bench { store, scratch_dir, concurrency, at_rest_bytes, read_spec, stop, misfit, runs, opened }
+    }
+
+    /// Why the worker does not fit the runs of its queue, if it does not.
+    pub fn misfit(&self) -> Option<String> {
+        self.misfit.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn run_of(&self, job: &Claimed) -> Result<Arc<Run>, JobFault> {
+        let vault = Vault::new(self.store.clone(), job.id.run.as_str());
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = runs.iter().find(|run| run.name == job.id.run) {
+        let shared = vault.shared(&job.key).map_err(|error| fault_of(&error))?;
+        let shared = shared.ok_or_else(|| not_there("the key of a job"))?;
+        if let Some(known) = runs.iter().find(|run| run.name == job.id.run && run.goes_on(&shared)) {
             return Ok(known.clone());
         }
         let settings = (self.read_spec)(&job.spec)?;
-        let vault = Vault::new(self.store.clone(), job.id.run.as_str());
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
         let folder = self.scratch_dir.join(format!("{}-{number}", job.id.run));
         let scratch = Scratch::open(&folder)?.beyond(Arc::new(vault.clone()));
-        let run = Run { name: job.id.run.clone(), settings, vault, scratch, knowledge: Knowledge::default() };
-        let run = Arc::new(run);
+        let run = Arc::new(Run {
+            name: job.id.run.clone(),
+            settings,
+            vault,
+            shared: Mutex::new(shared),
+            scratch,
+            knowledge: Knowledge::default(),
+        });
         runs.push(run.clone());
         if runs.len() > RUNS_KEPT {
             runs.remove(0);
@@ -96,8 +138,8 @@ impl Bench {
             jobs: &Here,
         };
         let item = job.index as usize;
-        let bytes = run.knowledge.perform(&engine, &run.vault, &job.id.stage, item)?;
-        run.vault.leave_result(&job.id.stage, item, &bytes).map_err(|error| fault_of(&error))?;
+        let bytes = run.knowledge.perform(&engine, &*run, &job.id.stage, item)?;
+        run.vault.leave_result(&job.key, item, &bytes).map_err(|error| fault_of(&error))?;
         Ok(sha256_hex(&bytes))
     }
 }
@@ -128,6 +170,14 @@ impl Handler for Bench {
         };
         match ended {
             Ok(digest) => Ok(Done { digest, usage }),
+            Err(JobFault { code, text, .. }) if code == MISFIT => {
+                tracing::error!(job = %job.id, "{text}");
+                self.misfit.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text.clone());
+                self.stop.store(true, Ordering::Relaxed);
+                // Handed back, not failed: it is not the job's fault.
+                cancel.cancel(CancelReason::Stopping);
+                Err(JobError::transient(code, text))
+            }
             Err(JobFault { code, text, transient }) => {
                 Err(JobError { code, text, transient, retry_after_s: None })
             }

@@ -12,6 +12,18 @@ use sha2::{Digest, Sha256};
 /// `engine.parallel_tasks`, `jobs`, `observability` and `store`: eight workers write the same bytes as
 /// one, ids included, on however many machines, watched or not, and wherever results are kept.
 pub fn config_id(written: &Written) -> String {
+    Sha256::digest(decisive_text(written).as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What the id is of, as a text that is itself a configuration file: the same wherever it was written.
+pub fn decisive_text(written: &Written) -> String {
+    let mut text = String::new();
+    canonical(&deciding(written), &mut text);
+    text
+}
+
+/// The keys that can change a result.
+pub fn deciding(written: &Written) -> Value {
     let mut tree = as_tree(written);
     if let Some(engine) = tree.get_mut("engine").and_then(Value::as_object_mut) {
         engine.remove("parallel_tasks");
@@ -21,9 +33,7 @@ pub fn config_id(written: &Written) -> String {
             groups.remove(group);
         }
     }
-    let mut text = String::new();
-    canonical(&tree, &mut text);
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    tree
 }
 
 /// JSON with sorted keys and no white space, whatever order the map keeps.

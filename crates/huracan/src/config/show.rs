@@ -12,12 +12,10 @@ pub fn yaml(loaded: &Loaded) -> String {
     text
 }
 
-/// The same without what changes no result: where results are kept belongs to no record of a run.
+/// The same without what changes no result: who did the jobs, who was told, and where results are kept
+/// belongs to no record of a run.
 pub fn recorded(loaded: &Loaded) -> String {
-    let mut tree = as_tree(&loaded.effective.written);
-    if let Some(groups) = tree.as_object_mut() {
-        groups.remove("store");
-    }
+    let tree = super::id::deciding(&loaded.effective.written);
     let mut text = format!("# config_id {}\n", loaded.config.config_id);
     write_group("", &tree, 0, loaded, &mut text);
     text

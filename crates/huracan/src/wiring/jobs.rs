@@ -1,17 +1,19 @@
 //! Jobs: the record of this machine's runs, the queue that many machines share, and work for it.
 
 use super::{Session, settings, store, train};
-use crate::config::{self, JobsPlan, Loaded, Sources, show};
+use crate::config::id::decisive_text;
+use crate::config::{self, JobsPlan, Loaded, Sources};
 use crate::failure::{Exit, Failure};
 use huracan_core::words::{Seed, UtcMs};
 use huracan_jobs::{
     AttemptRow, Error, JobId, JobRow, Ledger, Queue, RunRow, Selector, Worked, WorkerOptions,
 };
 use huracan_store::{LocalStore, Store};
+use huracan_train::cache::build_id;
 use huracan_train::jobs::JobFault;
 use huracan_train::jobs::ledgered::{LedgerOffice, Rules};
 use huracan_train::jobs::queued::QueueOffice;
-use huracan_train::jobs::worker::Bench;
+use huracan_train::jobs::worker::{Bench, MISFIT};
 use huracan_train::settings::{Settings, Universe};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -42,29 +44,10 @@ pub(super) fn worker_name() -> String {
     format!("{}:{}", train::host(), std::process::id())
 }
 
-/// The ledger of a working folder, made where it is missing.
-pub(super) fn ledger(root: &Path) -> Result<Ledger, Failure> {
-    let path = root.join(LEDGER);
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|error| {
-            Failure::new(
-                Exit::Store,
-                "jobs_unusable",
-                format!("{} cannot be made: {error}", folder.display()),
-            )
-        })?;
-    }
-    Ok(Ledger::open(&path)?)
-}
-
 /// Hands of this process.
-pub(super) fn ledger_office<'a>(
-    ledger: &'a Ledger,
-    plan: &JobsPlan,
-    stop: &'a AtomicBool,
-) -> LedgerOffice<'a> {
+pub(super) fn ledger_office<'a>(root: &Path, plan: &JobsPlan, stop: &'a AtomicBool) -> LedgerOffice<'a> {
     LedgerOffice {
-        ledger,
+        path: root.join(LEDGER),
         worker: worker_name(),
         purpose: "train".to_owned(),
         rules: Rules { retry: plan.queue.retry, caps: plan.caps },
@@ -76,6 +59,8 @@ pub(super) fn ledger_office<'a>(
 #[derive(Serialize, Deserialize)]
 struct Spec {
     code_version: String,
+    /// What decides the last bits of a result besides.
+    build: Option<String>,
     config: String,
     until_ms: Option<i64>,
     placebo_seed: Option<u64>,
@@ -124,7 +109,8 @@ pub(super) fn shared(
     let plan = &loaded.config.jobs;
     let spec = Spec {
         code_version: env!("CARGO_PKG_VERSION").to_owned(),
-        config: show::recorded(loaded),
+        build: build_id(),
+        config: decisive_text(&loaded.effective.written),
         until_ms: settings.until.map(|until| until.0),
         placebo_seed: settings.placebo_run.map(|seed| seed.0),
     };
@@ -155,8 +141,8 @@ fn own_worker(
 ) -> Result<OwnWorker, Failure> {
     let plan = loaded.config.jobs.clone();
     let workers = loaded.config.workers;
-    let bench = bench(store, scratch.join("work"), workers);
     let stop = Arc::new(AtomicBool::new(false));
+    let bench = bench(store, scratch.join("work"), workers, stop.clone());
     let (url, told) = (url.to_owned(), stop.clone());
     let work = move || {
         let options =
@@ -172,21 +158,24 @@ fn own_worker(
     Ok(OwnWorker { stop, thread })
 }
 
-fn bench(store: Arc<dyn Store>, scratch: PathBuf, concurrency: usize) -> Bench {
-    Bench::new(store, scratch, concurrency, Box::new(read_spec))
+fn bench(store: Arc<dyn Store>, scratch: PathBuf, concurrency: usize, stop: Arc<AtomicBool>) -> Bench {
+    Bench::new(store, scratch, concurrency, Box::new(read_spec), stop)
 }
 
 /// The settings of a run that another process opened.
 fn read_spec(bytes: &[u8]) -> Result<Settings, JobFault> {
     let spec: Spec = serde_json::from_slice(bytes)
-        .map_err(|error| JobFault::permanent("spec_unreadable", format!("the run's description: {error}")))?;
+        .map_err(|error| JobFault::permanent(MISFIT, format!("the run's description: {error}")))?;
     let own = env!("CARGO_PKG_VERSION");
-    if spec.code_version != own {
+    if spec.code_version != own || spec.build != build_id() {
         let text = format!(
-            "the run is made by version {}, this worker is {own}; let all machines run the same version",
-            spec.code_version
+            "the run is made by version {} ({}), this worker is {own} ({}); let all machines run the same \
+             build on the same kind of processor",
+            spec.code_version,
+            spec.build.as_deref().unwrap_or("unknown"),
+            build_id().as_deref().unwrap_or("unknown")
         );
-        return Err(JobFault::transient("version_differs", text));
+        return Err(JobFault::transient(MISFIT, text));
     }
     let sources = Sources {
         file: Some(("the run's configuration", &spec.config)),
@@ -194,8 +183,7 @@ fn read_spec(bytes: &[u8]) -> Result<Settings, JobFault> {
         flags: Vec::new(),
         state_folder: None,
     };
-    let loaded = config::load(&sources, 1)
-        .map_err(|error| JobFault::permanent("spec_unreadable", error.to_string()))?;
+    let loaded = config::load(&sources, 1).map_err(|error| JobFault::permanent(MISFIT, error.to_string()))?;
     let (until, placebo) = (spec.until_ms.map(UtcMs), spec.placebo_seed.map(Seed));
     Ok(settings::settings(&loaded.config, Universe::All, until, placebo))
 }
@@ -218,12 +206,18 @@ pub fn work(loaded: &Loaded, name: Option<&str>, session: &Session) -> Result<Wo
     // Other workers may run on this machine.
     let scratch = std::env::temp_dir().join(format!("huracan-work-{}", std::process::id()));
     let workers = loaded.config.workers;
-    let bench = bench(shared_store(loaded)?, scratch.clone(), workers);
+    let stop = session.interrupted.clone();
+    let bench = Arc::new(bench(shared_store(loaded)?, scratch.clone(), workers, stop.clone()));
     session.observer.note(&format!("{name} works on {url} with {workers} jobs at a time; Ctrl-C drains"));
     let options = WorkerOptions { drain_timeout: plan.drain, ..WorkerOptions::new(name, workers) };
-    let worked = huracan_jobs::work(url, &plan.queue, options, Arc::new(bench), session.interrupted.clone());
+    let worked = huracan_jobs::work(url, &plan.queue, options, bench.clone(), stop);
+    let misfit = bench.misfit();
+    drop(bench);
     let _ = std::fs::remove_dir_all(scratch);
-    Ok(worked?)
+    match misfit {
+        Some(text) => Err(Failure::new(Exit::Usage, MISFIT, text)),
+        None => Ok(worked?),
+    }
 }
 
 /// Either record of jobs: this machine's, or that of many.

@@ -73,15 +73,14 @@ pub(super) fn run(
     let plan = &loaded.config.jobs;
     let root = store.inner().root().to_owned();
     // Runs on several machines keep their record in the queue, the others in the folder.
-    let (ledger, shared) = match &plan.url {
-        Some(url) => (None, Some(jobs::shared(url, loaded, &settings, &scratch)?)),
-        None => (Some(jobs::ledger(&root)?), None),
+    let shared = match &plan.url {
+        Some(url) => Some(jobs::shared(url, loaded, &settings, &scratch)?),
+        None => None,
     };
-    let office = ledger.as_ref().map(|ledger| jobs::ledger_office(ledger, plan, &session.interrupted));
-    let hire: &dyn Hire = match (&office, &shared) {
-        (_, Some(shared)) => &shared.office,
-        (Some(office), None) => office,
-        (None, None) => &huracan_train::jobs::Here,
+    let office = jobs::ledger_office(&root, plan, &session.interrupted);
+    let hire: &dyn Hire = match &shared {
+        Some(shared) => &shared.office,
+        None => &office,
     };
     let job = Job {
         settings,
