@@ -275,7 +275,7 @@ pub fn collect(
             watch(done, plan.remove.len());
             if !claimed.still_held() {
                 let holder = "this claim ran out while its process was held up".to_owned();
-                return Err(StoreError::Locked { holder }.into());
+                return Err(StoreError::Locked { holder });
             }
             let seal = seal_of(path)?;
             let files = inventory.folders.get(path).map(|folder| folder.files.as_slice()).unwrap_or_default();

@@ -183,8 +183,14 @@ impl Snapshot {
         for id in runs::list(&self.store).unwrap_or_default() {
             note(format!("runs/{id}"), nothing(runs::read(&self.store, &id)));
         }
-        // Whatever is under a final name is whole, whether a pointer knows it or not.
-        for path in self.paths.iter().filter(|path| path.name().ends_with(".json")) {
+        // Whatever is under a final name is whole, whether a pointer knows it or not; but for folders that
+        // were never finished: a machine that goes down may tear those.
+        let sealed = self.folders_with("manifest.json", &["models", "challengers"]);
+        let is_whole = |path: &StorePath| {
+            let of_a_model = ["models/", "challengers/"].iter().any(|top| path.as_str().starts_with(top));
+            !of_a_model || sealed.iter().any(|folder| path.is_below(Some(folder)))
+        };
+        for path in self.paths.iter().filter(|path| path.name().ends_with(".json") && is_whole(path)) {
             let whole = serde_json::from_slice::<Value>(&self.bytes(path));
             note(path.to_string(), whole.map(|_| ()).map_err(|error| error.to_string()));
         }
