@@ -255,7 +255,7 @@ pub fn run(engine: &Engine<'_>, survey: &Survey, scratch_dir: &Path) -> Result<C
 
 /// The name of the stage, and the passes that advance it.
 const STAGE: &str = "canaries";
-const PASSES: usize = 9;
+const PASSES: usize = 10;
 
 /// Why there are no verdicts.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 //! pieces, or made anew where the cache has lost it. What the ledger knows decides who is not tried
 //! any more, who is tried again and when, and who runs alone because processes died under it.
 
-use super::{Attempts, Cancel, Hire, JobFault, JobName, Jobs, JobsError, Trouble, fenced, stoppable};
+use super::{Attempts, Cancel, Here, Hire, JobFault, JobName, Jobs, JobsError, Trouble, fenced, stoppable};
 use crate::cache::looked_for_by_this_thread;
 use crate::pipeline::meter::{ThreadMeter, resident_bytes};
 use huracan_jobs::{Caps, Error, JobError, JobId, Ledger, NewJob, Next, RetryPolicy, Status, Usage};
@@ -40,6 +40,20 @@ pub struct LedgerOffice<'a> {
 
 impl Hire for LedgerOffice<'_> {
     fn hire(&self, run: &str) -> Result<Box<dyn Jobs + '_>, JobsError> {
+        match self.hands(run) {
+            Ok(hands) => Ok(Box::new(hands)),
+            // What a ledger knows is worth retries; the run does not need it, and a full disk is told by
+            // whoever must write there.
+            Err(error) => {
+                tracing::warn!(%error, "the run goes on without a record of its jobs");
+                Ok(Box::new(Here))
+            }
+        }
+    }
+}
+
+impl LedgerOffice<'_> {
+    fn hands(&self, run: &str) -> Result<LedgerHands<'_>, JobsError> {
         let ledger = self.open()?;
         ledger.begin_run(run, &self.purpose, &self.worker).map_err(broken)?;
         // The store's lock is ours: whoever else is said to run here is dead.
@@ -49,8 +63,9 @@ impl Hire for LedgerOffice<'_> {
         let suspects = ledger.suspects(run).map_err(broken)?;
         let watched = Arc::new(Watched::default());
         let watcher = Watcher::start(watched.clone(), self.rules.caps);
-        Ok(Box::new(LedgerHands {
+        Ok(LedgerHands {
             office: self,
+            is_lost: AtomicBool::new(false),
             ledger,
             run: run.to_owned(),
             suspects: suspects.into_iter().map(|row| row.id).collect(),
@@ -58,7 +73,7 @@ impl Hire for LedgerOffice<'_> {
             floor: RwLock::new(()),
             watched,
             _watcher: watcher,
-        }))
+        })
     }
 }
 
@@ -94,6 +109,8 @@ impl LedgerOffice<'_> {
 struct LedgerHands<'a> {
     office: &'a LedgerOffice<'a>,
     ledger: Ledger,
+    /// Whether the ledger could not be used; then the run goes on without.
+    is_lost: AtomicBool,
     run: String,
     suspects: BTreeSet<JobId>,
     /// Jobs that the ledger held completed when they were declared.
@@ -147,6 +164,13 @@ impl LedgerHands<'_> {
         false
     }
 
+    /// Says once that the ledger cannot be used any more.
+    fn lose(&self, error: &Error) {
+        if !self.is_lost.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%error, "the run goes on without a record of its jobs");
+        }
+    }
+
     fn was_done(&self, id: &JobId) -> bool {
         lock(&self.done).contains(id)
     }
@@ -161,10 +185,15 @@ impl Jobs for LedgerHands<'_> {
         };
         let jobs: Vec<NewJob> = names.iter().enumerate().map(job).collect();
         let ledger = &self.ledger;
-        ledger.declare(&self.run, stage, &jobs).map_err(broken)?;
+        if let Err(error) = ledger.declare(&self.run, stage, &jobs) {
+            self.lose(&error);
+            return Ok(());
+        }
         let selector = huracan_jobs::Selector::run(self.run.as_str()).stage(stage).status(Status::Completed);
-        let known = ledger.jobs(&selector).map_err(broken)?;
-        lock(&self.done).extend(known.into_iter().map(|row| row.id));
+        match ledger.jobs(&selector) {
+            Ok(known) => lock(&self.done).extend(known.into_iter().map(|row| row.id)),
+            Err(error) => self.lose(&error),
+        }
         Ok(())
     }
 
@@ -175,14 +204,19 @@ impl Jobs for LedgerHands<'_> {
             let (_, missed_before) = looked_for_by_this_thread();
             let ended = fenced(|| work(1)).and_then(|ended| ended);
             if ended.is_ok() && looked_for_by_this_thread().1 > missed_before {
-                ledger.result_lost(&id, "pieces of its result were not in the cache").map_err(broken)?;
-                ledger.started(&id, &self.office.worker).map_err(broken)?;
-                ledger.completed(&id, &self.run, Usage::default()).map_err(broken)?;
+                let noted = ledger
+                    .result_lost(&id, "pieces of its result were not in the cache")
+                    .and_then(|()| ledger.started(&id, &self.office.worker))
+                    .and_then(|_| ledger.completed(&id, &self.run, Usage::default()));
+                noted.unwrap_or_else(|error| self.lose(&error));
             }
             return Ok(ended?);
         }
         let suspect = self.suspects.contains(&id);
         loop {
+            if self.is_lost.load(Ordering::Relaxed) {
+                return Here.perform(job, work);
+            }
             let (beside, whole) = match suspect {
                 false => (Some(self.floor.read().unwrap_or_else(PoisonError::into_inner)), None),
                 true => (None, Some(self.floor.write().unwrap_or_else(PoisonError::into_inner))),
@@ -194,20 +228,21 @@ impl Jobs for LedgerHands<'_> {
             let number = match begun {
                 Ok(number) => number,
                 Err(Error::NotAllowed { .. }) => return Err(self.why_not(&id)?.into()),
-                Err(error) => return Err(broken(error).into()),
+                Err(error) => {
+                    self.lose(&error);
+                    continue;
+                }
             };
             let (ended, usage) = self.attempt(&id, number, suspect, work);
             drop((beside, whole));
             let error = match ended {
                 Ok(()) => {
                     // It is done, whatever becomes of its record: the next run makes it again from its pieces.
-                    if let Err(error) = ledger.completed(&id, &self.run, usage) {
-                        tracing::warn!(job = %id, %error, "a finished job could not be recorded");
-                    }
+                    ledger.completed(&id, &self.run, usage).unwrap_or_else(|error| self.lose(&error));
                     return Ok(());
                 }
                 Err(fault) if self.office.stop.load(Ordering::Relaxed) => {
-                    ledger.handed_back(&id).map_err(broken)?;
+                    ledger.handed_back(&id).unwrap_or_else(|error| self.lose(&error));
                     return Err(fault.into());
                 }
                 Err(fault) => JobError {
@@ -217,9 +252,13 @@ impl Jobs for LedgerHands<'_> {
                     retry_after_s: None,
                 },
             };
-            match ledger.failed(&id, &error, &self.office.rules.retry).map_err(broken)? {
-                Next::Again { delay_s } if self.wait(delay_s) => {}
-                _ => return Err(fault(error).into()),
+            match ledger.failed(&id, &error, &self.office.rules.retry) {
+                Ok(Next::Again { delay_s }) if self.wait(delay_s) => {}
+                Ok(_) => return Err(fault(error).into()),
+                Err(unnoted) => {
+                    self.lose(&unnoted);
+                    return Err(fault(error).into());
+                }
             }
         }
     }

@@ -122,7 +122,7 @@ pub(super) struct Recorder<'a> {
 fn phase(stage: &str) -> &'static str {
     match stage {
         "fingerprints" | "survey" => "loading",
-        "trial" | "verdicts" | "explain" | "canaries" => "validating",
+        "trial" | "verdicts" | "quiet_weeks" | "explain" | "canaries" => "validating",
         "publish" => "publishing",
         _ => "training",
     }

@@ -3,7 +3,7 @@
 use crate::run::{huracan, huracan_in};
 use serde_json::json;
 
-const COMMANDS: [&[&str]; 21] = [
+const COMMANDS: [&[&str]; 29] = [
     &["demo"],
     &["train"],
     &["roster"],
@@ -11,6 +11,14 @@ const COMMANDS: [&[&str]; 21] = [
     &["champion"],
     &["verify"],
     &["export"],
+    &["status"],
+    &["costs"],
+    &["failures"],
+    &["work"],
+    &["jobs", "list"],
+    &["jobs", "show"],
+    &["jobs", "retry"],
+    &["jobs", "cancel"],
     &["store", "ls"],
     &["store", "sync"],
     &["store", "check"],

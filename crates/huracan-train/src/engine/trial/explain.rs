@@ -189,21 +189,23 @@ pub fn explain(
     let coins: Vec<String> = (0..judged.coins.len()).map(symbol).collect();
     let mut limits: Vec<Vec<f64>> = vec![Vec::new(); names.len()];
     let mut disk: Option<ScratchError> = None;
-    engine.observer.stage_started("explain", sample.len() + coins.len());
+    engine.observer.stage_started(QuietWeeksPass::STAGE, sample.len());
     engine.pass(&QuietWeeksPass { trial: &trial, judged: &judged }, &sample, |n, result| {
-        engine.observer.stage_advanced("explain", n + 1, "quiet weeks");
+        engine.observer.stage_advanced(QuietWeeksPass::STAGE, n + 1, &sample[n]);
         match result {
             Ok(Ok(weeks)) => limits.iter_mut().zip(weeks).for_each(|(all, weeks)| all.extend(weeks)),
             Ok(Err(error)) => disk = Some(error),
             Err(_) => {}
         }
     })?;
+    engine.observer.stage_finished(QuietWeeksPass::STAGE);
     engine.share(part::LIMITS, &limits)?;
+    engine.observer.stage_started(ExplainPass::STAGE, coins.len());
     let encoder = yardstick(pools, extra, slopes, plan, judged.lane);
     let pass = ExplainPass { trial: &trial, judged: &judged, limits: &limits, encoder: encoder.as_ref() };
     let mut out = Vec::with_capacity(coins.len());
     engine.pass(&pass, &coins, |n, result| {
-        engine.observer.stage_advanced("explain", sample.len() + n + 1, &coins[n]);
+        engine.observer.stage_advanced(ExplainPass::STAGE, n + 1, &coins[n]);
         match result {
             Ok(Ok(explained)) => out.push(explained),
             Ok(Err(error)) => {
