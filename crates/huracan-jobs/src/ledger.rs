@@ -9,7 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use sqlx::{
@@ -168,6 +168,13 @@ impl Drop for Inner {
     }
 }
 
+/// Whether SQLite says that somebody else has the file just now (`SQLITE_BUSY` and its extensions).
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code =
+        error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
+}
+
 impl Ledger {
     /// Opens the ledger at `path`, making or migrating it as needed.
     ///
@@ -175,7 +182,17 @@ impl Ledger {
     /// [`Error::Corrupt`], [`Error::Foreign`] or [`Error::Newer`] for a file that is damaged,
     /// somebody else's or from a later version; [`Error::Open`] where the file cannot be had.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::connect(path, SqliteConnectOptions::new().filename(path).create_if_missing(true))
+        let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+        let until = Instant::now() + BUSY_TIMEOUT;
+        loop {
+            // While one opener turns the log on, SQLite refuses the others at once, without waiting.
+            match Self::connect(path, options.clone()) {
+                Err(Error::Open { source, .. }) if is_busy(&source) && Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                opened => return opened,
+            }
+        }
     }
 
     /// A ledger that lives as long as its handle.
