@@ -112,8 +112,8 @@ fn places_that_cannot_be_meant_or_reached_are_refused_before_anything_is_done() 
     let run = ["train", "--candles", candles().to_str().unwrap()];
     check("memory:", &["store", "sync"], "store_place");
     check("s3://bucket/../x", &["roster"], "store_place");
-    check("s3://bucket/x", &["store", "sync"], "store_not_built_in");
-    check("dropbox:/Huracan", &run, "store_not_built_in");
+    check("s3://bucket/x", &["store", "sync"], "s3_credentials");
+    check("dropbox:/Huracan", &run, "store_credentials");
     std::fs::create_dir(place.join("w")).unwrap();
     check("./w", &["store", "sync"], "store_place");
     let alone = huracan_in(&place, &["store", "sync", "--store", "w"], &[]);
