@@ -363,8 +363,8 @@ fn checksum(bytes: &[u8]) -> u64 {
     })
 }
 
-/// This very program: its size and when it was written. A build that differs in one line may make other
-/// pieces, and nobody has to remember to say so.
+/// This very program, by the hash of its file; `None` where it cannot be read. A build that differs in one
+/// line may make other pieces, and nobody has to remember to say so.
 fn program() -> Option<String> {
     static HASH: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     let read = || {

@@ -13,6 +13,7 @@ use crate::pool::run_ordered;
 use crate::scratch::ScratchError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// What is the same for all coins of a stage.
@@ -54,7 +55,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JobFault> {
 }
 
 fn fault_of(error: &ScratchError) -> JobFault {
-    JobFault::transient("scratch_failed", error.to_string())
+    JobFault::transient("scratch_failed", error.to_string()).of_surroundings()
 }
 
 impl From<ScratchError> for JobFault {
@@ -186,9 +187,60 @@ impl Engine<'_> {
         work: impl Fn(usize) -> Ended<T> + Sync,
         mut sink: impl FnMut(usize, Ended<T>),
     ) -> Result<(), EngineError> {
-        run_ordered(self.workers, items, self.stop, work, |item, result| {
+        // A disk that failed one job fails the next: nobody waits for every one of them in turn.
+        let over = AtomicBool::new(false);
+        let unless_over = |item: usize| -> Ended<T> {
+            if over.load(Ordering::Relaxed) {
+                return Err("the scratch disk failed before".to_owned());
+            }
+            let ended = work(item);
+            over.fetch_or(matches!(ended, Ok(Err(_))), Ordering::Relaxed);
+            ended
+        };
+        run_ordered(self.workers, items, self.stop, unless_over, |item, result| {
             sink(item, result.unwrap_or_else(Err));
         })?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Silent;
+    use super::*;
+    use crate::jobs::Here;
+    use crate::scratch::Scratch;
+    use crate::settings::Settings;
+    use huracan_core::words::UtcMs;
+    use std::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn a_disk_that_failed_one_job_is_not_tried_with_every_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Scratch::open(&folder.path().join("scratch")).unwrap();
+        let engine = Engine {
+            settings: &Settings::standard(),
+            workers: 2,
+            now: UtcMs(0),
+            stop: &AtomicBool::new(false),
+            scratch: &scratch,
+            observer: &Silent,
+            jobs: &Here,
+        };
+        let names: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+        let (tried, mut failed, mut told) = (AtomicUsize::new(0), 0, 0);
+        let work = |_: usize| -> Result<(), ScratchError> {
+            tried.fetch_add(1, Ordering::Relaxed);
+            scratch.read("not there").map(drop)
+        };
+        engine
+            .here("survey", &names, work, |_, ended| match ended {
+                Ok(Err(_)) => failed += 1,
+                Err(_) => told += 1,
+                Ok(Ok(())) => unreachable!("the column is not there"),
+            })
+            .unwrap();
+        assert!(tried.into_inner() <= 2 && (1..=2).contains(&failed), "{failed}");
+        assert_eq!(failed + told, 100);
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! A job that the ledger holds completed is done again all the same: its result is in the cache of
 //! pieces, or made anew where the cache has lost it. What the ledger knows decides who is not tried
-//! any more, who is tried again and when, and who runs alone because processes died under it.
+//! any more, who is tried again and when, and who runs alone because processes died under it. A disk or
+//! a store that fails condemns nobody: the run ends, and the next one tries the job as if it were new.
 
 use super::{Attempts, Cancel, Here, Hire, JobFault, JobName, Jobs, JobsError, Trouble, fenced, stoppable};
 use crate::cache::looked_for_by_this_thread;
@@ -54,7 +55,7 @@ impl Hire for LedgerOffice<'_> {
 
 impl LedgerOffice<'_> {
     fn hands(&self, run: &str) -> Result<LedgerHands<'_>, JobsError> {
-        let ledger = self.open()?;
+        let ledger = Arc::new(self.open()?);
         ledger.begin_run(run, &self.purpose, &self.worker).map_err(broken)?;
         // The store's lock is ours: whoever else is said to run here is dead.
         for row in ledger.recover(|_| false).map_err(broken)? {
@@ -62,7 +63,7 @@ impl LedgerOffice<'_> {
         }
         let suspects = ledger.suspects(run).map_err(broken)?;
         let watched = Arc::new(Watched::default());
-        let watcher = Watcher::start(watched.clone(), self.rules.caps);
+        let watcher = Watcher::start(watched.clone(), ledger.clone(), self.rules.caps);
         Ok(LedgerHands {
             office: self,
             is_lost: AtomicBool::new(false),
@@ -108,7 +109,7 @@ impl LedgerOffice<'_> {
 
 struct LedgerHands<'a> {
     office: &'a LedgerOffice<'a>,
-    ledger: Ledger,
+    ledger: Arc<Ledger>,
     /// Whether the ledger could not be used; then the run goes on without.
     is_lost: AtomicBool,
     run: String,
@@ -123,10 +124,6 @@ struct LedgerHands<'a> {
 
 fn broken(error: Error) -> JobsError {
     JobsError { code: "ledger_unusable", text: format!("the ledger of jobs cannot be used: {error}") }
-}
-
-fn fault(error: JobError) -> JobFault {
-    JobFault { code: error.code, text: error.text, transient: error.transient }
 }
 
 impl LedgerHands<'_> {
@@ -202,15 +199,19 @@ impl Jobs for LedgerHands<'_> {
         let id = self.id(job);
         if self.was_done(&id) {
             let (_, missed_before) = looked_for_by_this_thread();
-            let ended = fenced(|| work(1)).and_then(|ended| ended);
-            if ended.is_ok() && looked_for_by_this_thread().1 > missed_before {
-                let noted = ledger
-                    .result_lost(&id, "pieces of its result were not in the cache")
-                    .and_then(|()| ledger.started(&id, &self.office.worker))
-                    .and_then(|_| ledger.completed(&id, &self.run, Usage::default()));
-                noted.unwrap_or_else(|error| self.lose(&error));
+            let (ended, usage) = self.attempt(&id, 1, false, work);
+            if ended.is_ok() && looked_for_by_this_thread().1 == missed_before {
+                return Ok(());
             }
-            return Ok(ended?);
+            let lost = ledger.result_lost(&id, "pieces of its result were not in the cache");
+            lost.unwrap_or_else(|error| self.lose(&error));
+            if ended.is_ok() {
+                let noted = ledger.started(&id, &self.office.worker);
+                let noted = noted.and_then(|_| ledger.completed(&id, &self.run, usage));
+                noted.unwrap_or_else(|error| self.lose(&error));
+                return Ok(());
+            }
+            // It could not be made again just like that: it is a job like any other now.
         }
         let suspect = self.suspects.contains(&id);
         loop {
@@ -235,7 +236,7 @@ impl Jobs for LedgerHands<'_> {
             };
             let (ended, usage) = self.attempt(&id, number, suspect, work);
             drop((beside, whole));
-            let error = match ended {
+            let fault = match ended {
                 Ok(()) => {
                     // It is done, whatever becomes of its record: the next run makes it again from its pieces.
                     ledger.completed(&id, &self.run, usage).unwrap_or_else(|error| self.lose(&error));
@@ -245,19 +246,28 @@ impl Jobs for LedgerHands<'_> {
                     ledger.handed_back(&id).unwrap_or_else(|error| self.lose(&error));
                     return Err(fault.into());
                 }
-                Err(fault) => JobError {
-                    code: fault.code,
-                    text: fault.text,
-                    transient: fault.transient,
-                    retry_after_s: None,
-                },
+                Err(fault) => fault,
             };
-            match ledger.failed(&id, &error, &self.office.rules.retry) {
+            let rules = &self.office.rules.retry;
+            let error = JobError {
+                code: fault.code.clone(),
+                text: fault.text.clone(),
+                transient: fault.transient,
+                retry_after_s: None,
+            };
+            let next = match fault.code.as_str() {
+                CANCELLED => ledger.skipped(&id, CANCELLED).map(|()| Next::Never),
+                _ if fault.surroundings && rules.next(id.seed(), number, &error) == Next::Never => {
+                    ledger.handed_back(&id).map(|()| Next::Never)
+                }
+                _ => ledger.failed(&id, &error, rules),
+            };
+            match next {
                 Ok(Next::Again { delay_s }) if self.wait(delay_s) => {}
-                Ok(_) => return Err(fault(error).into()),
+                Ok(_) => return Err(fault.into()),
                 Err(unnoted) => {
                     self.lose(&unnoted);
-                    return Err(fault(error).into());
+                    return Err(fault.into());
                 }
             }
         }
@@ -275,7 +285,7 @@ impl LedgerHands<'_> {
         Ok(match (row.status, row.error) {
             (Status::Failed, Some(error)) => {
                 let text = format!("given up after {} attempts: {}", row.attempt, error.text);
-                JobFault { code: error.code, text, transient: false }
+                JobFault::permanent(&error.code, text)
             }
             (Status::Skipped, _) => {
                 let reason = row.reason.unwrap_or_else(|| "no reason was given".to_owned());
@@ -326,30 +336,37 @@ impl Drop for Leaves {
     }
 }
 
+/// Code of a job that somebody cancelled, and the reason it is skipped for.
+const CANCELLED: &str = "cancelled";
 /// How often caps are looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// Every how many looks the ledger is asked whether somebody cancelled a running job.
+const ASK_EVERY: u32 = 10;
 /// How long a job that was told to stop may take to reach a checkpoint. A thread cannot be killed, so
 /// the process ends then; the ledger remembers under which job.
 const GRACE: Duration = Duration::from_secs(60);
 /// Status of a process that ends because a job does not stop.
 const STUCK: i32 = 70;
 
-/// Holds running jobs to their caps, from a thread of its own.
+/// Holds running jobs to their caps, and tells those that somebody cancelled, from a thread of its own.
 struct Watcher {
     over: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Watcher {
-    fn start(watched: Arc<Watched>, caps: Caps) -> Watcher {
+    fn start(watched: Arc<Watched>, ledger: Arc<Ledger>, caps: Caps) -> Watcher {
         let over = Arc::new(AtomicBool::new(false));
-        if caps.wall_s.is_none() && caps.memory_bytes.is_none() {
-            return Watcher { over, thread: None };
-        }
         let told = over.clone();
         let at_rest = resident_bytes().unwrap_or(0);
         let watch = move || {
-            while !told.load(Ordering::Relaxed) {
+            for number in 0_u32.. {
+                if told.load(Ordering::Relaxed) {
+                    return;
+                }
+                if number.is_multiple_of(ASK_EVERY) {
+                    tell_cancelled(&watched, &ledger);
+                }
                 look(&watched, caps, at_rest);
                 std::thread::sleep(TICK);
             }
@@ -364,6 +381,17 @@ impl Drop for Watcher {
         self.over.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
+        }
+    }
+}
+
+/// Tells running jobs that somebody cancelled. A ledger that does not answer cancels nobody.
+fn tell_cancelled(watched: &Watched, ledger: &Ledger) {
+    let running: Vec<(JobId, Arc<Cancel>)> =
+        lock(&watched.running).values().map(|job| (job.id.clone(), job.cancel.clone())).collect();
+    for (id, cancel) in running {
+        if ledger.is_cancelled(&id).unwrap_or(false) {
+            cancel.raise(JobFault::permanent(CANCELLED, "somebody cancelled it"));
         }
     }
 }
@@ -539,5 +567,68 @@ mod tests {
         hands.declare(JOB.stage, &[JOB.name.to_owned()]).unwrap();
         hands.perform(JOB, &mut |_| Ok(())).unwrap();
         assert!(folder.path().join("made/ledger.sqlite.damaged").exists());
+    }
+
+    #[test]
+    fn a_disk_that_fails_condemns_no_job_to_be_left_out_of_the_next_run() {
+        let stop = AtomicBool::new(false);
+        let (_folder, ledger, office) = office(&stop, at_once());
+        let full = JobFault::permanent("store_no_space", "no space left").of_surroundings();
+        let away = JobFault::transient("scratch_failed", "input/output error").of_surroundings();
+        for (fault, tries) in [(full, 1), (away, 3)] {
+            let hands = office.hire("run").unwrap();
+            hands.declare(JOB.stage, &[JOB.name.to_owned()]).unwrap();
+            let mut tried = 0;
+            let ended = hands.perform(JOB, &mut |_| {
+                tried += 1;
+                Err(fault.clone())
+            });
+            assert_eq!((fault_of(ended), tried), (fault, tries));
+            assert_eq!(row(&ledger).status, Status::Pending);
+        }
+        assert!(ledger.dead_letters().unwrap().is_empty());
+        let hands = office.hire("run").unwrap();
+        hands.perform(JOB, &mut |_| Ok(())).unwrap();
+        assert_eq!(row(&ledger).status, Status::Completed);
+    }
+
+    #[test]
+    fn a_job_that_is_cancelled_while_it_runs_stops_at_a_checkpoint_and_is_skipped() {
+        let stop = AtomicBool::new(false);
+        let (_folder, ledger, office) = office(&stop, at_once());
+        let hands = office.hire("run").unwrap();
+        hands.declare(JOB.stage, &[JOB.name.to_owned()]).unwrap();
+        let fault = fault_of(hands.perform(JOB, &mut |_| {
+            assert_eq!(ledger.cancel(&Selector::run("run")).unwrap(), 1);
+            loop {
+                checkpoint();
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }));
+        assert_eq!((fault.code.as_str(), row(&ledger).status), ("cancelled", Status::Skipped));
+        assert!(ledger.dead_letters().unwrap().is_empty());
+        assert_eq!(ledger.retry(&Selector::run("run")).unwrap(), 1, "it may be asked for again");
+    }
+
+    #[test]
+    fn a_done_job_that_cannot_be_made_again_is_a_job_like_any_other() {
+        let stop = AtomicBool::new(false);
+        let (_folder, ledger, office) = office(&stop, at_once());
+        for done_before in [false, true] {
+            let hands = office.hire("run").unwrap();
+            hands.declare(JOB.stage, &[JOB.name.to_owned()]).unwrap();
+            let mut attempts = 0;
+            hands
+                .perform(JOB, &mut |_| {
+                    attempts += 1;
+                    match done_before && attempts == 1 {
+                        true => Err(JobFault::transient("busy", "not now")),
+                        false => Ok(()),
+                    }
+                })
+                .unwrap();
+            assert_eq!(row(&ledger).status, Status::Completed);
+        }
+        assert!(ledger.verify_exactly_once("run").unwrap().is_empty());
     }
 }

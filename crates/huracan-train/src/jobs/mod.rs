@@ -13,6 +13,7 @@ pub mod vault;
 pub mod worker;
 
 use crate::scratch::Beyond;
+use huracan_store::StoreError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,17 +27,45 @@ pub struct JobFault {
     pub text: String,
     /// Whether another attempt may go better.
     pub transient: bool,
+    /// Whether it lies in what surrounds the job, a disk or a store, and not in the job: it ends the
+    /// run, and condemns no job to be left out of the next one.
+    pub surroundings: bool,
 }
 
 impl JobFault {
     /// One that would come again.
     pub fn permanent(code: &str, text: impl Into<String>) -> JobFault {
-        JobFault { code: code.to_owned(), text: text.into(), transient: false }
+        JobFault { code: code.to_owned(), text: text.into(), transient: false, surroundings: false }
     }
 
     /// One that may pass.
     pub fn transient(code: &str, text: impl Into<String>) -> JobFault {
-        JobFault { code: code.to_owned(), text: text.into(), transient: true }
+        JobFault { code: code.to_owned(), text: text.into(), transient: true, surroundings: false }
+    }
+}
+
+impl JobFault {
+    /// The same, as one that lies in what surrounds the job.
+    #[must_use]
+    pub fn of_surroundings(self) -> JobFault {
+        JobFault { surroundings: true, ..self }
+    }
+}
+
+/// A store's refusal as the fault of a job. A format's broken promise is the job's own; a disk or a
+/// network that is away may come back, one that is full or closed needs somebody.
+impl From<&StoreError> for JobFault {
+    fn from(error: &StoreError) -> JobFault {
+        let (code, text) = (error.code(), error.to_string());
+        match error {
+            StoreError::Io { .. } | StoreError::Unavailable { .. } => {
+                JobFault::transient(code, text).of_surroundings()
+            }
+            StoreError::NoSpace { .. } | StoreError::ReadOnly { .. } | StoreError::Denied { .. } => {
+                JobFault::permanent(code, text).of_surroundings()
+            }
+            _ => JobFault::permanent(code, text),
+        }
     }
 }
 

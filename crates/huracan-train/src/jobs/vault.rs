@@ -2,7 +2,7 @@
 //! Everything lies below `work/{run}/`, is named by what it is, and may be written again with the same
 //! bytes by whoever computes it again.
 
-use super::{JobFault, JobsError};
+use super::JobsError;
 use crate::scratch::Beyond;
 use huracan_store::{PutMode, Store, StoreError, StorePath, sha256_hex};
 use std::io;
@@ -115,12 +115,7 @@ impl Beyond for Vault {
     }
 }
 
-/// A store's refusal as the fault of a job: another attempt may find the store in a better mood.
-pub(super) fn fault_of(error: &StoreError) -> JobFault {
-    JobFault::transient(error.code(), error.to_string())
-}
-
-/// The same for a whole run.
+/// A store's refusal as the end of a whole run.
 pub(super) fn broken(error: StoreError) -> JobsError {
     JobsError { code: error.code(), text: error.to_string() }
 }

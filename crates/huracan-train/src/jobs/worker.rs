@@ -1,7 +1,7 @@
 //! Work for any run of a queue: what the run shares is read from the store, its jobs are done here,
 //! their results left in the store before they are said to be done.
 
-use super::vault::{Shared, Vault, fault_of};
+use super::vault::{Shared, Vault};
 use super::{Here, JobFault, Stopping, fenced, stoppable};
 use crate::engine::work::{Knowledge, Parts};
 use crate::engine::{Engine, Silent};
@@ -12,8 +12,9 @@ use huracan_core::words::UtcMs;
 use huracan_jobs::{CancelReason, CancelToken, Claimed, Done, Handler, JobError, Usage};
 use huracan_store::{Store, sha256_hex};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Makes settings of what a run was opened with.
 pub type ReadSpec = dyn Fn(&[u8]) -> Result<Settings, JobFault> + Send + Sync;
@@ -28,6 +29,8 @@ pub struct Bench {
     /// Raised to stop the worker.
     stop: Arc<AtomicBool>,
     misfit: Mutex<Option<String>>,
+    /// Jobs in a row that a disk or the store kept from being done.
+    troubles: AtomicU32,
     runs: Mutex<Vec<Arc<Run>>>,
     opened: AtomicU64,
 }
@@ -70,10 +73,15 @@ impl Parts for Run {
         let known = self.shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let digest = known.into_iter().find(|(name, _)| name == part).map(|(_, digest)| digest);
         let digest = digest.ok_or_else(|| not_there(part))?;
-        let found = self.vault.part(&digest).map_err(|error| fault_of(&error))?;
+        let found = self.vault.part(&digest).map_err(|error| JobFault::from(&error))?;
         found.filter(|bytes| sha256_hex(bytes) == digest).ok_or_else(|| not_there(part))
     }
 }
+
+/// Jobs in a row that a disk or the store may keep a worker from before it stops.
+const TROUBLES_MAX: u32 = 8;
+/// The first wait before such a job is handed back.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs whose knowledge is kept in memory.
 const RUNS_KEPT: usize = 2;
@@ -90,8 +98,19 @@ impl Bench {
     ) -> Bench {
         let at_rest_bytes = resident_bytes().unwrap_or(0);
         let (runs, opened) = (Mutex::default(), AtomicU64::new(0));
-        let misfit = Mutex::default();
-        Bench { store, scratch_dir, concurrency, at_rest_bytes, read_spec, stop, misfit, runs, opened }
+        let (misfit, troubles) = (Mutex::default(), AtomicU32::new(0));
+        Bench {
+            store,
+            scratch_dir,
+            concurrency,
+            at_rest_bytes,
+            read_spec,
+            stop,
+            misfit,
+            troubles,
+            runs,
+            opened,
+        }
     }
 
     /// Why the worker does not fit the runs of its queue, if it does not.
@@ -99,10 +118,24 @@ impl Bench {
         self.misfit.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Stops the worker, and says why; the first reason stays.
+    fn give_up(&self, why: String) {
+        self.misfit.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits before a job is handed back, longer every time, unless the worker is to stop.
+    fn pause(&self, troubles: u32, cancel: &CancelToken) {
+        let until = Instant::now() + PAUSE.saturating_mul(1 << troubles.min(5));
+        while Instant::now() < until && !cancel.is_cancelled() && !self.stop.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     fn run_of(&self, job: &Claimed) -> Result<Arc<Run>, JobFault> {
         let vault = Vault::new(self.store.clone(), job.id.run.as_str());
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        let shared = vault.shared(&job.key).map_err(|error| fault_of(&error))?;
+        let shared = vault.shared(&job.key).map_err(|error| JobFault::from(&error))?;
         let shared = shared.ok_or_else(|| not_there("the key of a job"))?;
         if let Some(known) = runs.iter().find(|run| run.name == job.id.run && run.goes_on(&shared)) {
             return Ok(known.clone());
@@ -139,7 +172,7 @@ impl Bench {
         };
         let item = job.index as usize;
         let bytes = run.knowledge.perform(&engine, &*run, &job.id.stage, item)?;
-        run.vault.leave_result(&job.key, item, &bytes).map_err(|error| fault_of(&error))?;
+        run.vault.leave_result(&job.key, item, &bytes).map_err(|error| JobFault::from(&error))?;
         Ok(sha256_hex(&bytes))
     }
 }
@@ -169,16 +202,29 @@ impl Handler for Bench {
             peak_bytes: resident_bytes().unwrap_or(0),
         };
         match ended {
-            Ok(digest) => Ok(Done { digest, usage }),
+            Ok(digest) => {
+                self.troubles.store(0, Ordering::Relaxed);
+                Ok(Done { digest, usage })
+            }
             Err(JobFault { code, text, .. }) if code == MISFIT => {
                 tracing::error!(job = %job.id, "{text}");
-                self.misfit.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text.clone());
-                self.stop.store(true, Ordering::Relaxed);
+                self.give_up(text.clone());
                 // Handed back, not failed: it is not the job's fault.
                 cancel.cancel(CancelReason::Stopping);
                 Err(JobError::transient(code, text))
             }
-            Err(JobFault { code, text, transient }) => {
+            // Nor when a disk or the store fails: the job goes to somebody else, after a while.
+            Err(JobFault { code, text, surroundings: true, .. }) => {
+                let before = self.troubles.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(job = %job.id, "{text}");
+                if before + 1 >= TROUBLES_MAX {
+                    self.give_up(format!("{text}; {TROUBLES_MAX} jobs in a row could not be done here"));
+                }
+                self.pause(before, cancel);
+                cancel.cancel(CancelReason::Stopping);
+                Err(JobError::transient(code, text))
+            }
+            Err(JobFault { code, text, transient, .. }) => {
                 Err(JobError { code, text, transient, retry_after_s: None })
             }
         }

@@ -154,14 +154,6 @@ pub fn publish(publication: &Publication<'_>) -> Result<Published, PublishError>
 
 const STAGE: &str = "publish";
 
-/// A store's refusal as a job's fault: a format's broken promise comes again, a disk may recover.
-fn fault_of(error: &StoreError) -> JobFault {
-    match error {
-        StoreError::Io { .. } => JobFault::transient(error.code(), error.to_string()),
-        _ => JobFault::permanent(error.code(), error.to_string()),
-    }
-}
-
 /// Writes every coin's folder, in parallel; no pointer knows of them yet.
 fn write_models<'a>(
     publication: &Publication<'a>,
@@ -178,11 +170,16 @@ fn write_models<'a>(
     if publication.jobs.elsewhere().is_none() {
         publication.jobs.declare(STAGE, &names)?;
     }
+    // A store that refuses one folder refuses the next: nobody waits for every one of them in turn.
+    let over = AtomicBool::new(false);
     run_ordered(
         publication.workers,
         verdicts.len(),
         publication.stop,
         |n| -> Written {
+            if over.load(Ordering::Relaxed) {
+                return Err(JobFault::permanent("not_done", "the store failed before").into());
+            }
             let write = || {
                 let (artifacts, lineage) = head::artifacts(publication, &shared, &verdicts[n])?;
                 let folder = ModelFolder::Baseline(publication.until());
@@ -192,7 +189,7 @@ fn write_models<'a>(
             let mut out = None;
             let mut attempt = |_: u32| {
                 let done = write();
-                let fault = done.as_ref().err().map(fault_of);
+                let fault = done.as_ref().err().map(JobFault::from);
                 out = Some(done);
                 fault.map_or(Ok(()), Err)
             };
@@ -200,7 +197,11 @@ fn write_models<'a>(
             let ended = publication.jobs.perform(job, &mut attempt);
             match (ended, out) {
                 (Err(trouble @ Trouble::Jobs(_)), _) => Err(trouble),
-                (_, Some(done)) => Ok(done),
+                (ended, Some(done)) => {
+                    let failed = matches!(&ended, Err(Trouble::Fault(fault)) if fault.surroundings);
+                    over.fetch_or(failed, Ordering::Relaxed);
+                    Ok(done)
+                }
                 (Err(fault), None) => Err(fault),
                 (Ok(()), None) => Err(JobFault::permanent("not_done", "it was not done").into()),
             }
