@@ -1,40 +1,20 @@
 //! The outbox from outside: cut off anywhere, offline, two machines, nothing to do.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, reason = "a test: its names say what its helpers are")]
 
 use huracan_core::words::{Symbol, UtcMs};
 use huracan_remote::outbox::{Mirror, OnClash, OutboxError, Pulled, Pushed};
+use huracan_store::faults::{Crash, Faulty};
 use huracan_store::formats::promotion::PromotionEvent;
 use huracan_store::formats::run::Run;
 use huracan_store::formats::trials::RunTrials;
 use huracan_store::models::write_model_folder;
 use huracan_store::{
-    Entry, LocalStore, MemoryStore, Object, PutMode, Result, Revision, RunLock, RunOwner, Store, StoreError,
-    StorePath, bank, champions, encoder, formats, models, overrides, promotions, roster, runs, trials,
-    verify,
+    LocalStore, MemoryStore, PutMode, Result, RunOwner, Store, StorePath, bank, champions, encoder, formats,
+    models, overrides, promotions, roster, runs, samples, trials, verify,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-// The documents of the store's own tests; they name their neighbours as inside that crate.
-mod digest {
-    pub use huracan_store::sha256_hex;
-}
-mod error {
-    pub use huracan_store::Result;
-}
-mod memory {
-    pub use huracan_store::MemoryStore;
-}
-mod path {
-    pub use huracan_store::StorePath;
-}
-mod store {
-    pub use huracan_store::Store;
-}
-#[allow(dead_code)]
-#[path = "../../huracan-store/src/samples.rs"]
-mod samples;
 
 #[path = "outbox/checking.rs"]
 mod checking;
@@ -174,66 +154,6 @@ impl Machine {
     }
 }
 
-/// Where in the fatal operation the crash comes.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Crash {
-    /// Before it does anything.
-    Before,
-    /// After it took effect, before the caller heard of it.
-    After,
-}
-
-/// A remote that goes away at one operation and stays away; counts what it is asked.
-pub struct Faulty<'a> {
-    inner: &'a dyn Store,
-    done: AtomicUsize,
-    fatal: usize,
-    crash: Crash,
-}
-
-impl<'a> Faulty<'a> {
-    pub fn never(inner: &'a dyn Store) -> Faulty<'a> {
-        Faulty::dying(inner, usize::MAX, Crash::Before)
-    }
-
-    pub fn dying(inner: &'a dyn Store, fatal: usize, crash: Crash) -> Faulty<'a> {
-        Faulty { inner, done: AtomicUsize::new(0), fatal, crash }
-    }
-
-    pub fn operations(&self) -> usize {
-        self.done.load(Ordering::Relaxed)
-    }
-
-    fn step<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
-        let number = self.done.fetch_add(1, Ordering::Relaxed);
-        let source = std::io::Error::from(std::io::ErrorKind::NetworkUnreachable);
-        let away = StoreError::Io { path: "the remote".into(), action: "reach it", source };
-        match number.cmp(&self.fatal) {
-            std::cmp::Ordering::Less => act(),
-            std::cmp::Ordering::Equal if self.crash == Crash::After => act().and(Err(away)),
-            _ => Err(away),
-        }
-    }
-}
-
-impl Store for Faulty<'_> {
-    fn get(&self, path: &StorePath) -> Result<Option<Object>> {
-        self.step(|| self.inner.get(path))
-    }
-    fn put(&self, path: &StorePath, bytes: &[u8], mode: PutMode) -> Result<Revision> {
-        self.step(|| self.inner.put(path, bytes, mode))
-    }
-    fn list(&self, folder: Option<&StorePath>) -> Result<Vec<Entry>> {
-        self.step(|| self.inner.list(folder))
-    }
-    fn delete(&self, path: &StorePath) -> Result<()> {
-        self.step(|| self.inner.delete(path))
-    }
-    fn lock_run(&self, owner: &RunOwner) -> Result<RunLock> {
-        self.step(|| self.inner.lock_run(owner))
-    }
-}
-
 #[test]
 fn a_carried_store_has_the_same_bytes_and_carrying_it_again_asks_nothing() {
     let (machine, remote) = (Machine::with_run("a"), MemoryStore::default());
@@ -243,7 +163,7 @@ fn a_carried_store_has_the_same_bytes_and_carrying_it_again_asks_nothing() {
     for symbol in ["BTCUSDT", "ETHUSDT"] {
         assert!(verify::verify_symbol(&remote, &coin(symbol), None).is_ok());
     }
-    let counted = Faulty::never(&remote);
+    let counted = Faulty::never(remote.clone());
     assert_eq!(machine.push(&counted).unwrap(), Pushed::default());
     assert_eq!(counted.operations(), 0);
 }
@@ -254,19 +174,19 @@ fn cut_anywhere(prepare: impl Fn(&Machine, &MemoryStore)) -> usize {
     let (machine, remote) = (Machine::with_run("a"), MemoryStore::default());
     prepare(&machine, &remote);
     let (before, seen) = (machine.copied(), copy_of(&remote));
-    let counted = Faulty::never(&remote);
+    let counted = Faulty::never(remote.clone());
     machine.push(&counted).unwrap();
     let (operations, expected) = (counted.operations(), contents(&remote));
     assert_eq!(expected, contents(&machine.local));
     for crash in [Crash::Before, Crash::After] {
         for fatal in 0..operations {
             let (machine, remote) = (before.copied(), copy_of(&seen));
-            let error = machine.push(&Faulty::dying(&remote, fatal, crash)).unwrap_err();
+            let error = machine.push(&Faulty::dying(remote.clone(), fatal, crash)).unwrap_err();
             assert!(error.is_away(), "{crash:?} {fatal}: {error}");
             no_pointer_dangles(&remote);
             machine.push(&remote).unwrap_or_else(|error| panic!("{crash:?} {fatal}: {error}"));
             assert!(contents(&remote) == expected, "{crash:?} {fatal}");
-            let counted = Faulty::never(&remote);
+            let counted = Faulty::never(remote.clone());
             machine.push(&counted).unwrap();
             assert_eq!(counted.operations(), 0, "{crash:?} {fatal}");
         }
@@ -294,11 +214,11 @@ fn a_cut_push_whose_journal_is_lost_too_is_finished_by_comparing_contents() {
     let expected = contents(&Machine::with_run("a").local);
     let (machine, remote) = (Machine::with_run("a"), MemoryStore::default());
     let before = machine.copied();
-    let counted = Faulty::never(&remote);
+    let counted = Faulty::never(remote.clone());
     machine.push(&counted).unwrap();
     for fatal in 0..counted.operations() {
         let (machine, remote) = (before.copied(), MemoryStore::default());
-        machine.push(&Faulty::dying(&remote, fatal, Crash::After)).unwrap_err();
+        machine.push(&Faulty::dying(remote.clone(), fatal, Crash::After)).unwrap_err();
         let journal = machine.folder.path().join(".huracan/outbox.json");
         if fatal % 2 == 0 && journal.exists() {
             std::fs::remove_file(&journal).unwrap();
@@ -335,12 +255,12 @@ fn a_pull_brings_everything_a_pointer_reaches_and_no_request_too_many_the_second
     let pulled = other.pull(&remote, OnClash::Refuse).unwrap();
     assert_eq!(contents(&other.local), contents(&remote));
     assert_eq!((pulled.files, pulled.unusable.len()), (contents(&remote).len(), 0));
-    let counted = Faulty::never(&remote);
+    let counted = Faulty::never(remote.clone());
     assert_eq!(other.pull(&counted, OnClash::Refuse).unwrap(), Pulled::default());
     // One listing, and a look at each document that may have changed: two pointers, roster, two logs,
     // the bank, and the three files of the encoder in force.
     assert_eq!(counted.operations(), 1 + 9);
-    let counted = Faulty::never(&remote);
+    let counted = Faulty::never(remote.clone());
     assert_eq!(other.push(&counted).unwrap(), Pushed::default());
     assert_eq!(counted.operations(), 0);
 }
@@ -356,11 +276,11 @@ fn a_pull_that_is_cut_anywhere_is_finished_by_the_next_and_leaves_no_pointer_dan
     let expected = contents(&remote);
     for is_new in [true, false] {
         let prepared = || if is_new { Machine::new("b") } else { before.copied() };
-        let counted = Faulty::never(&remote);
+        let counted = Faulty::never(remote.clone());
         prepared().pull(&counted, OnClash::Refuse).unwrap();
         for fatal in 0..counted.operations() {
             let other = prepared();
-            other.pull(&Faulty::dying(&remote, fatal, Crash::Before), OnClash::Refuse).unwrap_err();
+            other.pull(&Faulty::dying(remote.clone(), fatal, Crash::Before), OnClash::Refuse).unwrap_err();
             no_pointer_dangles(&other.local);
             other.pull(&remote, OnClash::Refuse).unwrap();
             assert!(contents(&other.local) == expected, "{is_new} {fatal}");
@@ -371,7 +291,7 @@ fn a_pull_that_is_cut_anywhere_is_finished_by_the_next_and_leaves_no_pointer_dan
 #[test]
 fn a_run_made_offline_is_carried_when_the_network_is_back() {
     let (machine, remote) = (Machine::new("a"), MemoryStore::default());
-    let away = Faulty::dying(&remote, 0, Crash::Before);
+    let away = Faulty::dying(remote.clone(), 0, Crash::Before);
     assert!(machine.pull(&away, OnClash::Refuse).unwrap_err().is_away());
     publish(&machine.local, 0.0, FIRST).unwrap();
     assert!(machine.push(&away).unwrap_err().is_away());
@@ -434,11 +354,11 @@ fn of_two_machines_the_loser_moves_no_pointer_reads_again_and_decides_again() {
 fn a_giving_up_that_is_cut_anywhere_is_finished_by_the_next() {
     let (_, b, remote) = two_that_ran();
     let (before, seen) = (b.copied(), copy_of(&remote));
-    let counted = Faulty::never(&remote);
+    let counted = Faulty::never(remote.clone());
     b.pull(&counted, OnClash::TakeTheirs).unwrap();
     for fatal in 0..counted.operations() {
         let (b, remote) = (before.copied(), copy_of(&seen));
-        b.pull(&Faulty::dying(&remote, fatal, Crash::Before), OnClash::TakeTheirs).unwrap_err();
+        b.pull(&Faulty::dying(remote.clone(), fatal, Crash::Before), OnClash::TakeTheirs).unwrap_err();
         b.pull(&remote, OnClash::TakeTheirs).unwrap();
         no_pointer_dangles(&b.local);
         publish(&b.local, 2.0, THIRD).unwrap();
@@ -476,7 +396,7 @@ fn two_machines_that_made_the_same_run_do_not_disturb_each_other() {
     a.push(&remote).unwrap();
     b.push(&remote).unwrap();
     assert_eq!(contents(&a.local), contents(&b.local), "the record of the first stands");
-    let counted = Faulty::never(&remote);
+    let counted = Faulty::never(remote.clone());
     b.push(&counted).unwrap();
     assert_eq!(counted.operations(), 0);
 }
@@ -653,7 +573,7 @@ fn a_pointer_that_stays_on_its_folder_does_not_read_it_back_again() {
     let expires_at = UtcMs(champion.expires_at.0.0 + UtcMs::DAY);
     let nomination = champions::Nomination { expires_at, ..samples::nomination(folder) };
     assert!(champions::point(&machine.local, &nomination, Some(&seen)).unwrap().moved);
-    let counted = Faulty::never(&remote);
+    let counted = Faulty::never(remote.clone());
     assert_eq!(machine.push(&counted).unwrap().pointers, 1);
     // The lock, a look at the folder the pointer names there, one at its state and at the two files that
     // every publication changes, and the put.

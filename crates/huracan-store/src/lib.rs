@@ -38,8 +38,8 @@ pub mod contract;
 mod crash;
 #[cfg(any(test, feature = "contract"))]
 pub mod faults;
-#[cfg(test)]
-mod samples;
+#[cfg(any(test, feature = "contract"))]
+pub mod samples;
 
 pub use digest::{canonical_json, is_hex, run_id, sha256_hex};
 pub use error::{Result, StoreError};

@@ -1,5 +1,7 @@
 //! One believable document of each kind, for tests: small numbers a person can check.
 
+#![allow(missing_docs, reason = "each is a sample of what its name says")]
+
 use std::collections::BTreeMap;
 
 use huracan_core::words::UtcMs;

@@ -13,6 +13,9 @@ use huracan_store::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The files of a folder as they were brought, or its path and what keeps it from being used.
+type Brought = std::result::Result<Vec<(StorePath, Vec<u8>, Revision)>, (String, String)>;
+
 const TRIALS: &str = "champions/trials.jsonl";
 
 /// What happens where both sides have changed the same thing.
@@ -346,12 +349,7 @@ impl Mirror<'_> {
 
     /// Brings a folder, its seal last, and reads it back; the inner error is of a folder that cannot be
     /// used.
-    #[allow(clippy::type_complexity)]
-    fn bring_folder(
-        &self,
-        folder: &StorePath,
-        listed: &BTreeSet<StorePath>,
-    ) -> Result<std::result::Result<Vec<(StorePath, Vec<u8>, Revision)>, (String, String)>> {
+    fn bring_folder(&self, folder: &StorePath, listed: &BTreeSet<StorePath>) -> Result<Brought> {
         let seal = seal_of(folder)?;
         let pieces = listed.iter().filter(|path| path.is_below(Some(folder)) && **path != seal);
         let mut files = Vec::new();
