@@ -4,7 +4,7 @@
 //! One coordinator submits in bulk and hears of every end, one worker process claims and records.
 //! On the queue at `HURACAN_QUEUE_URL`, or on a PostgreSQL of its own (fsync on) where that is unset.
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "tests use what this does not")]
 #[path = "../src/testing.rs"]
 mod testing;
 

@@ -1,9 +1,7 @@
 //! Whether a server keeps the one promise everything rests on. Older servers that speak S3 ignore the
 //! conditions of a write: there two runs would both believe that they moved a pointer.
 
-use huracan_store::{PutMode, Result, Store, StoreError, StorePath};
-
-use crate::unique::unique;
+use huracan_store::{PutMode, Result, Store, StoreError, StorePath, unique};
 
 /// Tries the conditions of writes on an object of its own, which it removes again; six requests.
 ///

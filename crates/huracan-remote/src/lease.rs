@@ -12,11 +12,9 @@ use std::time::{Duration, Instant};
 
 use huracan_core::words::UtcMs;
 use huracan_store::{
-    Claim, Object, PutMode, Result, Revision, RunLock, RunOwner, Store, StoreError, StorePath,
+    Claim, Object, PutMode, Result, Revision, RunLock, RunOwner, Store, StoreError, StorePath, unique,
 };
 use serde::{Deserialize, Serialize};
-
-use crate::unique::unique;
 
 /// Where the lease of a run is kept.
 pub const RUN_LEASE: &str = "locks/run.json";

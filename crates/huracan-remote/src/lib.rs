@@ -10,7 +10,6 @@ mod runtime;
 pub mod s3;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-mod unique;
 
 pub use conditions::check_conditions;
 pub use retry::RetryPolicy;

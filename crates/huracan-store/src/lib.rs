@@ -30,6 +30,7 @@ pub mod runs;
 mod store;
 pub mod trials;
 mod typed;
+mod unique;
 pub mod verify;
 
 #[cfg(any(test, feature = "contract"))]
@@ -49,3 +50,4 @@ pub use path::StorePath;
 pub use read_only::ReadOnly;
 pub use run_lock::{Claim, RunLock, RunOwner};
 pub use store::{Entry, Object, PutMode, Revision, Store, Usage};
+pub use unique::unique;

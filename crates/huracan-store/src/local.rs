@@ -10,13 +10,13 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Result, StoreError};
 use crate::memory::permit;
 use crate::path::StorePath;
 use crate::run_lock::{RunLock, RunOwner};
 use crate::store::{Entry, Object, PutMode, Revision, Store};
+use crate::unique::unique;
 
 const LOCKS: &str = ".huracan";
 const TEMPORARY: &str = ".tmp-";
@@ -205,14 +205,10 @@ impl Drop for Temporary {
     }
 }
 
-/// Distinguishes the temporaries of one process; other processes differ by their id.
-static COUNTER: AtomicU64 = AtomicU64::new(0);
-
 fn write_temporary(folder: &Path, bytes: &[u8]) -> io::Result<(Temporary, PathBuf)> {
-    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let path = folder.join(format!("{TEMPORARY}{}-{number}", std::process::id()));
-    // A leftover of a crashed process whose id has come round again may have this name.
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
+    // Not the process's id: two containers have the same and may share a folder.
+    let path = folder.join(format!("{TEMPORARY}{}", unique()));
+    let mut file = OpenOptions::new().create_new(true).write(true).open(&path)?;
     let temporary = Temporary(Some(path.clone()));
     file.write_all(bytes)?;
     file.sync_all()?;

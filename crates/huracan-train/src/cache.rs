@@ -9,6 +9,7 @@
 //!
 //! What a piece may depend on is not decided here (`engine::known`).
 
+use huracan_store::unique;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -142,7 +143,6 @@ pub struct Cache {
     build: String,
     bytes_max: u64,
     bytes: AtomicU64,
-    next_temporary: AtomicU64,
     is_full: AtomicBool,
     is_closed: AtomicBool,
     counts: Mutex<BTreeMap<&'static str, Counts>>,
@@ -156,7 +156,6 @@ impl Cache {
             build: String::new(),
             bytes_max: 0,
             bytes: AtomicU64::new(0),
-            next_temporary: AtomicU64::new(0),
             is_full: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             counts: Mutex::default(),
@@ -263,9 +262,9 @@ impl Cache {
         if let Some(shelf) = path.parent() {
             fs::create_dir_all(shelf)?;
         }
-        let n = self.next_temporary.fetch_add(1, Ordering::Relaxed);
-        let temporary = dir.join(format!("{TEMPORARY}{}-{n}", std::process::id()));
-        let written = fs::File::create(&temporary).and_then(|mut file| {
+        // Writers of one piece may be threads, processes or containers with equal process ids.
+        let temporary = dir.join(format!("{TEMPORARY}{}", unique()));
+        let written = fs::File::create_new(&temporary).and_then(|mut file| {
             file.write_all(&header(key, bytes))?;
             file.write_all(bytes)
         });

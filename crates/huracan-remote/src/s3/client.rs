@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use huracan_core::words::UtcMs;
-use huracan_store::{Entry, Object, PutMode, Result, Revision, StoreError, StorePath, Usage};
+use huracan_store::{Entry, Object, PutMode, Result, Revision, StoreError, StorePath, Usage, unique};
 use reqwest::header::{CONTENT_LENGTH, DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED, RETRY_AFTER};
 use reqwest::{Method, Url};
 use rusty_s3::actions::{ListObjectsV2, S3Action};
@@ -14,7 +14,6 @@ use rusty_s3::{Bucket, UrlStyle};
 
 use super::{S3Config, S3ConfigError};
 use crate::retry::{Retries, RetryPolicy, Transient};
-use crate::unique::unique;
 
 /// Metadata of an object: which put wrote it. Two writers may write equal bytes; this tells whose
 /// they are when an answer was lost.

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher as _, RandomState};
 
 /// A text of 32 hexadecimal digits that no other call, thread or machine makes. The standard library
 /// seeds its hash tables from the system's randomness; that is enough where nobody guesses.
-pub(crate) fn unique() -> String {
+pub fn unique() -> String {
     let random = || RandomState::new().hash_one(std::process::id());
     format!("{:016x}{:016x}", random(), random())
 }
