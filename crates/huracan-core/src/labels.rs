@@ -188,13 +188,19 @@ impl MarketSums {
         }
     }
 
-    /// Adds one coin.
+    /// Adds one coin from its first bar on.
     pub fn add(&mut self, series: &Series) {
+        self.add_from(series, series.start);
+    }
+
+    /// Adds one coin as a member of the market from `member_from` on: bars before that do not count.
+    pub fn add_from(&mut self, series: &Series, member_from: UtcMs) {
         let offset = self.grid.offset_of(series);
         let len = self.grid.len as i64;
+        let first = series.index_at_or_after(member_from);
         let place = |i: usize| {
             let at = offset + i as i64;
-            (0..len).contains(&at).then_some(at as usize)
+            (i >= first && (0..len).contains(&at)).then_some(at as usize)
         };
         for i in 1..series.len() {
             let r = (series.close[i] / series.close[i - 1]).ln();
@@ -386,6 +392,25 @@ pub(crate) mod tests {
         let [mut a, b] = parts;
         a.merge(&b);
         assert_eq!(forward, a);
+    }
+
+    #[test]
+    fn a_coin_is_in_no_sum_from_before_it_was_a_member() {
+        let (a, b) = (walk("AUSDT.P", 1, 60), walk("BUSDT.P", 2, 60));
+        let grid = Grid { timeframe: Timeframe::H1, start: a.start, len: 60 };
+        let sums = || MarketSums::new(grid, 1, &[4]);
+        let (mut alone, mut both, mut joined) = (sums(), sums(), sums());
+        alone.add(&a);
+        both.add(&a);
+        both.add(&b);
+        joined.add(&a);
+        joined.add_from(&b, b.time(20));
+        let (alone, both, joined) = (alone.finish(), both.finish(), joined.finish());
+        let same = |x: &[f64], y: &[f64]| x.iter().zip(y).all(|(x, y)| x.to_bits() == y.to_bits());
+        assert!(same(&joined.bar[..20], &alone.bar[..20]) && same(&joined.bar[20..], &both.bar[20..]));
+        let [alone, both, joined] = [&alone, &both, &joined].map(|market| &market.forward[0]);
+        assert!(same(&joined[..20], &alone[..20]) && same(&joined[20..], &both[20..]));
+        assert!(alone[10] != both[10] && alone[30] != both[30]);
     }
 
     #[test]

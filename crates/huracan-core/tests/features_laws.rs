@@ -418,6 +418,29 @@ fn spans_the_market_has_not_lived_yet_are_undefined() {
 }
 
 #[test]
+fn a_market_does_not_know_a_coin_from_before_it_was_a_member() {
+    let coins: Vec<Series> = (40..55).map(|seed| coin(seed, UtcMs(START), 400)).collect();
+    let market = |late: Option<UtcMs>, n: usize| {
+        let mut sums = ContextSums::new(Timeframe::H1, UtcMs(START), 400);
+        coins[..n - 1].iter().for_each(|coin| sums.add(coin).unwrap());
+        let last = &coins[n - 1];
+        sums.add_from(last, late.unwrap_or(last.start)).unwrap();
+        sums.finish(None, None).unwrap()
+    };
+    let joined = coins[0].time(250);
+    let (without, with, late) = (market(None, 14), market(None, 15), market(Some(joined), 15));
+    for i in 0..400 {
+        let time = coins[0].time(i);
+        let (without, with, late) = (without.row_at(time), with.row_at(time), late.row_at(time));
+        let expected = if time < joined { without } else { with };
+        assert_eq!(late.tables, expected.tables, "bar {i}");
+        assert_eq!(late.figures.coins, expected.figures.coins, "bar {i}");
+        let moved = |row: &MarketRow| row.figures.returns[0].to_bits();
+        assert_eq!(moved(&late), moved(&expected), "bar {i}");
+    }
+}
+
+#[test]
 fn market_sums_are_the_same_bits_in_any_order_and_partition() {
     let mut coins: Vec<Series> = (20..34).map(|seed| coin(seed, UtcMs(START), 400)).collect();
     coins[3] = cut(&coins[3], 150, 400);

@@ -149,11 +149,20 @@ impl ContextSums {
         ContextSums { timeframe, start, sums, tables: vec![RankTables::EMPTY; len] }
     }
 
-    /// Adds one coin. Bars outside the grid only warm its state up.
+    /// Adds one coin from its first bar on, as [`ContextSums::add_from`].
     ///
     /// # Errors
     /// When the series' bars are of another length or off the grid.
     pub fn add(&mut self, series: &Series) -> Result<(), ContextError> {
+        self.add_from(series, series.start)
+    }
+
+    /// Adds one coin as a member of the market from `member_from` on. Bars before that or outside the grid
+    /// only warm its state up.
+    ///
+    /// # Errors
+    /// When the series' bars are of another length or off the grid.
+    pub fn add_from(&mut self, series: &Series, member_from: UtcMs) -> Result<(), ContextError> {
         let shift = grid_shift(self.timeframe, self.start, series)?;
         let mut builder = RowBuilder::new(series.timeframe);
         let mut was_present = false;
@@ -162,6 +171,9 @@ impl ContextSums {
             let present = row.missing == 0.0;
             let pair = present && was_present;
             was_present = present;
+            if series.time(i) < member_from {
+                continue;
+            }
             let Ok(at) = usize::try_from(i as i64 + shift) else { continue };
             let Some(sums) = self.sums.get_mut(at).filter(|_| present) else { continue };
             sums.quote += (row.quote * QUOTE_UNIT).round() as i128;

@@ -55,6 +55,36 @@ impl CandleSource for Corrected {
     }
 }
 
+/// The same market where one coin was listed at a moment.
+struct Listed {
+    inner: SynthSource,
+    at: UtcMs,
+}
+
+impl CandleSource for Listed {
+    fn entries(&self) -> &[Entry] {
+        self.inner.entries()
+    }
+
+    fn load(&self, index: usize) -> Result<Loaded, LoadFailure> {
+        let mut loaded = self.inner.load(index)?;
+        if index == 3 {
+            let bars = &mut loaded.bars;
+            let before = bars.open_time.partition_point(|&time| time < self.at.0);
+            let optional = [&mut bars.quote_volume, &mut bars.trades, &mut bars.taker_buy_base];
+            let columns = [&mut bars.open, &mut bars.high, &mut bars.low, &mut bars.close, &mut bars.volume];
+            let optional = optional.into_iter().chain([&mut bars.taker_buy_quote]).flatten();
+            columns.into_iter().chain(optional).for_each(|column| drop(column.drain(..before)));
+            bars.open_time.drain(..before);
+        }
+        Ok(loaded)
+    }
+
+    fn fingerprint(&self, index: usize, until: Option<UtcMs>) -> String {
+        self.inner.fingerprint(index, until)
+    }
+}
+
 struct Night {
     outcome: Outcome,
     counts: BTreeMap<&'static str, Counts>,
@@ -110,10 +140,8 @@ fn plan(start: UtcMs, until: UtcMs) -> Plan {
     Plan::new(&settings.walk, settings.timeframe, window, start, until, settings.fold_train_days_min).unwrap()
 }
 
-#[test]
-fn a_night_makes_again_what_changed_and_publishes_what_a_run_from_nothing_would() {
-    let source = market();
-    let (start, length) = (MarketSpec::default().start, 236);
+/// The first day from which the next one changes neither folds nor what is frozen.
+fn quiet_day(start: UtcMs, length: i64) -> i64 {
     let day = |n: i64| UtcMs(start.0 + n * UtcMs::DAY);
     let quiet = |n: &i64| {
         let (a, b) = (plan(start, day(*n)), plan(start, day(n + 1)));
@@ -121,7 +149,37 @@ fn a_night_makes_again_what_changed_and_publishes_what_a_run_from_nothing_would(
             && a.frozen_end == b.frozen_end
             && a.test_start.0 % (30 * UtcMs::DAY) == 0
     };
-    let first = (length - 9..length).rev().find(quiet).expect("a night in the middle of a week");
+    (length - 9..length).rev().find(quiet).expect("a night in the middle of a week")
+}
+
+#[test]
+fn a_coin_admitted_today_leaves_every_tested_fold_and_what_is_frozen_as_they_were() {
+    let (start, length) = (MarketSpec::default().start, 236);
+    let first = quiet_day(start, length);
+    let day = |n: i64| UtcMs(start.0 + n * UtcMs::DAY);
+    let source = Listed { inner: market(), at: day(first + 1 - 60) };
+    let folder = tempfile::tempdir().unwrap();
+    let before = night(day(first), &source, Some(folder.path()));
+    let after = night(day(first + 1), &source, Some(folder.path()));
+    same_bytes(&after, &night(day(first + 1), &source, None));
+    let coins = before.outcome.survey.coins.len() as u64;
+    assert_eq!(after.outcome.survey.coins.len() as u64, coins + 1);
+    assert_eq!((after.of("autoencoders"), after.of("trees")), ((1, 0), (16, 0)));
+    // Only the new coin's own.
+    for kind in ["codes", "slopes", "validation"] {
+        assert_eq!(after.of(kind), (3 * coins, 3), "{kind}");
+    }
+    assert_eq!(after.of("test"), (2 * coins, 2));
+    // Its inner fit has too few rows.
+    assert_eq!(after.of("code sums").1, 1);
+}
+
+#[test]
+fn a_night_makes_again_what_changed_and_publishes_what_a_run_from_nothing_would() {
+    let source = market();
+    let (start, length) = (MarketSpec::default().start, 236);
+    let day = |n: i64| UtcMs(start.0 + n * UtcMs::DAY);
+    let first = quiet_day(start, length);
     let folder = tempfile::tempdir().unwrap();
     let before = night(day(first), &source, Some(folder.path()));
     assert!(before.counts.values().all(|counts| counts.hits == 0), "{:?}", before.counts);

@@ -4,8 +4,11 @@
 //! A fold is fitted and tested by a deterministic function of the settings, the plan up to it and the
 //! bars of all coins before a moment; whatever else is computed on the way follows from these. That no
 //! later bar is looked at is a law with a test of its own. So one hash a fold names all its pieces: a
-//! bar that changes, a coin that appears or goes, changes it for every fold that could have seen it and
-//! for no other.
+//! bar that changes, a coin that goes, changes it for every fold that could have seen it and for no other.
+//!
+//! A coin that was listed a short time before a moment is part of no market and of no pool yet
+//! ([`Survey::member_from`], [`rows_min`](super::statistics::rows_min)): its bars are in the names of its
+//! own pieces, not in those of others. So a coin that is admitted today leaves every tested fold as it was.
 
 use super::Market;
 use super::survey::{Coin, Survey};
@@ -27,6 +30,8 @@ pub struct Known {
     tests: Vec<Option<Digest>>,
     /// Everything that the final fit's frozen maps may know.
     frozen: Digest,
+    /// Per coin of the survey, its own bars before each of these moments: fits, tests, frozen maps.
+    own: Vec<Vec<Digest>>,
 }
 
 impl Known {
@@ -50,7 +55,7 @@ impl Known {
         let fits = plan.folds.iter().map(|fold| UtcMs(fold.train_end.0 + window));
         let tests = plan.tested().iter().filter_map(|fold| fold.test).map(|(_, to)| UtcMs(to.0 + window));
         let moments: Vec<UtcMs> = fits.chain(tests).chain([plan.frozen_end]).collect();
-        let worlds = worlds(cache, scratch, survey, &moments)?;
+        let (worlds, own) = worlds(cache, settings, scratch, survey, &moments)?;
         let common = {
             let columns: Vec<f64> = market.columns.iter().map(|&c| c as f64).collect();
             let inputs = cache.inputs("common").text(&recipe(settings)).numbers(&columns);
@@ -66,19 +71,44 @@ impl Known {
             tests: (0..folds - 1).map(|f| ended(folds + f).then(|| of(folds + f, f))).collect(),
             frozen: worlds[worlds.len() - 1],
             common,
+            own,
         }))
+    }
+
+    /// The same of one coin, by its position in the survey.
+    pub fn fit_of(
+        &self,
+        kind: &'static str,
+        fold: usize,
+        coin: usize,
+        of: impl FnOnce(Inputs) -> Inputs,
+    ) -> Key {
+        self.fit(kind, fold, |inputs| of(inputs.digest(&self.own[coin][fold])))
+    }
+
+    /// The same of one coin, by its position in the survey.
+    pub fn test_of(
+        &self,
+        kind: &'static str,
+        fold: usize,
+        coin: usize,
+        of: impl FnOnce(Inputs) -> Inputs,
+    ) -> Option<Key> {
+        let known = (*self.tests.get(fold)?)?;
+        let inputs = Inputs::of(kind).digest(&known).digest(&self.own[coin][self.fits.len() + fold]);
+        Some(Key::new(kind, of(inputs).finish()))
+    }
+
+    /// The same of one coin, by its position in the survey.
+    pub fn frozen_of(&self, kind: &'static str, coin: usize, of: impl FnOnce(Inputs) -> Inputs) -> Key {
+        let last = self.own[coin].len() - 1;
+        self.frozen(kind, |inputs| of(inputs.digest(&self.own[coin][last])))
     }
 
     /// The key of something made of what the fit of a fold may know. What the final fit is made of changes
     /// with every bar.
     pub fn fit(&self, kind: &'static str, fold: usize, of: impl FnOnce(Inputs) -> Inputs) -> Key {
         Key::new(kind, of(Inputs::of(kind).digest(&self.fits[fold])).finish())
-    }
-
-    /// The key of something made of what the test of a fold may know; none while its last labels are open.
-    pub fn test(&self, kind: &'static str, fold: usize, of: impl FnOnce(Inputs) -> Inputs) -> Option<Key> {
-        let known = (*self.tests.get(fold)?)?;
-        Some(Key::new(kind, of(Inputs::of(kind).digest(&known)).finish()))
     }
 
     /// The key of something frozen, made in the units of the last tested fold.
@@ -107,16 +137,27 @@ fn plan_until(mut inputs: Inputs, plan: &Plan, fold: usize) -> Inputs {
     edges.iter().fold(inputs.number(plan.test_start.0), |inputs, edge| inputs.number(edge.0))
 }
 
-/// For every moment the hash of all bars before it, coin by coin. A coin that began later is not in it.
+/// From when on a coin can matter to others: as a member of the market, or with enough rows for a pool.
+/// What is frozen takes in members only.
+fn matters_from(settings: &Settings, survey: &Survey, coin: &Coin, is_frozen: bool) -> UtcMs {
+    let member = survey.member_from(settings, coin);
+    let pooled = UtcMs(coin.start().0 + (settings.fold_train_days_min * UtcMs::DAY as f64) as i64);
+    if is_frozen { member } else { member.min(pooled) }
+}
+
+/// For every moment the hash of the bars before it of all coins that can matter to others by then, and per
+/// coin of the survey those of its own bars before it. The last moment is that of what is frozen.
 fn worlds(
     cache: &Cache,
+    settings: &Settings,
     scratch: &Scratch,
     survey: &Survey,
     moments: &[UtcMs],
-) -> Result<Vec<Digest>, ScratchError> {
+) -> Result<(Vec<Digest>, Vec<Vec<Digest>>), ScratchError> {
     let mut order: Vec<usize> = (0..moments.len()).collect();
     order.sort_by_key(|&n| moments[n]);
     let mut worlds: Vec<Inputs> = moments.iter().map(|m| cache.inputs("world").number(m.0)).collect();
+    let mut own = Vec::with_capacity(survey.coins.len());
     let roles = [("coin", &survey.coins), ("bystander", &survey.bystanders)];
     for (role, coin) in roles.into_iter().flat_map(|(role, coins)| coins.iter().map(move |c| (role, c))) {
         let series = coin.series(scratch)?;
@@ -134,14 +175,21 @@ fn worlds(
         bars = bars.number(i64::from(trades) + 2 * i64::from(taker));
         let twins = trained_twins(survey, coin);
         let mut taken = 0;
+        let mut until_moments = vec![Inputs::of("no bars").finish(); moments.len()];
         for &n in order.iter().filter(|&&n| moments[n] > coin.start()) {
             let until = series.index_at_or_after(moments[n]);
             bars.extend((taken..until).flat_map(|i| columns.iter().map(move |column| column[i])));
             taken = until;
-            worlds[n] = worlds[n].clone().digest(&bars.clone().number(twins).finish());
+            until_moments[n] = bars.clone().number(twins).finish();
+            if matters_from(settings, survey, coin, n + 1 == moments.len()) <= moments[n] {
+                worlds[n] = worlds[n].clone().digest(&until_moments[n]);
+            }
+        }
+        if role == "coin" {
+            own.push(until_moments);
         }
     }
-    Ok(worlds.into_iter().map(Inputs::finish).collect())
+    Ok((worlds.into_iter().map(Inputs::finish).collect(), own))
 }
 
 /// Trained coins of the same underlying, which share its weight.

@@ -501,7 +501,7 @@ impl SlopesPass<'_> {
         for (f, fold) in self.plan.folds.iter().enumerate() {
             let key = self.statistics.known.as_ref().filter(|_| fold.test.is_some()).map(|known| {
                 let symbol = &self.survey.coins[index].symbol;
-                known.fit("slopes", f, |inputs| self.extra.of_coin(symbol, inputs))
+                known.fit_of("slopes", f, index, |inputs| self.extra.of_coin(symbol, inputs))
             });
             let cache = engine.scratch.cache();
             let found: Option<FoldWork> = key.as_ref().and_then(|key| cache.get(key));

@@ -252,8 +252,9 @@ pub fn market(engine: &Engine<'_>, survey: &survey::Survey) -> Result<Market, En
             return Err(Interrupted.into());
         }
         let series = coin.series(engine.scratch)?;
-        context.add(&series)?;
-        sums.add(&series);
+        let member_from = survey.member_from(settings, coin);
+        context.add_from(&series, member_from)?;
+        sums.add_from(&series, member_from);
         engine.observer.stage_advanced("context", i + 1, &coin.symbol.to_string());
         match coin.symbol.underlying() {
             "BTC" if bitcoin.is_none() => bitcoin = Some(series),

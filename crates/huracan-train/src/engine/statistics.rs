@@ -157,13 +157,14 @@ pub fn sample_name(coin: usize) -> String {
     format!("sample-{coin}")
 }
 
-/// Every how many bars a row is sampled, so that all coins together give at most the rows asked for. A
-/// coin that is still there when the last test begins counts with all the bars that this test may come
-/// to: the stride is another when the folds move on, not because a day has passed.
+/// Every how many bars a row is sampled, so that the coins of the market when the last test begins give at
+/// most the rows asked for together. One that is still there counts with all the bars that this test may
+/// come to: the stride is another when the folds move on, not because a day has passed or a coin is new.
 pub fn sample_stride(settings: &Settings, survey: &Survey, plan: &Plan) -> usize {
     let last = plan.tested().last().and_then(|fold| fold.test).map_or(plan.test_end, |(from, _)| from);
     let longest = settings.timeframe.bars_in_days(2.0 * settings.walk.fold_days);
-    let bars = survey.coins.iter().map(|coin| {
+    let members = survey.coins.iter().filter(|coin| survey.member_from(settings, coin) <= last);
+    let bars = members.map(|coin| {
         let before = (last.0 - coin.start().0).max(0) / settings.timeframe.ms();
         if coin.end() > last { before as usize + longest } else { coin.len() }
     });

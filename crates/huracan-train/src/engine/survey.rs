@@ -122,6 +122,23 @@ impl Survey {
     pub fn names(&self) -> Vec<String> {
         self.coins.iter().map(|coin| coin.symbol.to_string()).collect()
     }
+
+    /// From when on a coin is part of the market that others are measured against: from its first bar if
+    /// the data began with it, else from the day on which its history is long enough to train. A coin that
+    /// passes that gate today then changes no market of the past, neither what labels subtract nor what
+    /// features see, and what was found out before it came stays true.
+    pub fn member_from(&self, settings: &Settings, coin: &Coin) -> UtcMs {
+        let founded = self.grid.start.0 + FOUNDING_DAYS * UtcMs::DAY;
+        if coin.start().0 <= founded { coin.start() } else { seasoned_at(settings, coin) }
+    }
+}
+
+/// Days at the beginning of the data in which a first bar is no listing.
+const FOUNDING_DAYS: i64 = 7;
+
+/// When a coin's history is long enough to train.
+pub fn seasoned_at(settings: &Settings, coin: &Coin) -> UtcMs {
+    UtcMs(coin.start().0 + (settings.gates.history_days_min * UtcMs::DAY as f64) as i64)
 }
 
 /// What the survey found.

@@ -23,6 +23,8 @@ pub(in crate::engine) struct Book {
     times: Vec<UtcMs>,
     /// Bar start before which the scaler of the row's coin has seen rows.
     scaled_until: Vec<UtcMs>,
+    /// When the row's coin became part of the market.
+    member_from: Vec<UtcMs>,
     labels: Vec<f64>,
     halves: Vec<u8>,
 }
@@ -49,20 +51,24 @@ impl Book {
         };
         let scaled_until: Vec<UtcMs> =
             statistics.coins.iter().map(|c| c.as_ref().map_or(UtcMs(i64::MAX), |c| c.scaled_until)).collect();
+        let member_from: Vec<UtcMs> =
+            survey.coins.iter().map(|coin| survey.member_from(engine.settings, coin)).collect();
         let halves: Vec<u8> = survey.coins.iter().map(|coin| half(coin.symbol.underlying()) as u8).collect();
         Ok(Book {
             rows: Mat::from_fn(p, index.len(), |j, n| row(n)[2 + j] as f32),
             times: index.iter().map(|(time, ..)| *time).collect(),
             scaled_until: index.iter().map(|(_, coin, _)| scaled_until[*coin as usize]).collect(),
+            member_from: index.iter().map(|(_, coin, _)| member_from[*coin as usize]).collect(),
             labels: (0..index.len()).map(|n| row(n)[1]).collect(),
             halves: index.iter().map(|(_, coin, _)| halves[*coin as usize]).collect(),
         })
     }
 
-    /// Rows in `[from, to)` of coins whose scaler has seen nothing from `scaled` on.
-    fn between(&self, from: UtcMs, to: UtcMs, scaled: UtcMs) -> impl Iterator<Item = usize> {
+    /// Rows in `[from, to)` of coins whose scaler has seen nothing from `scaled` on and that were part of the
+    /// market by `member`.
+    fn between(&self, from: UtcMs, to: UtcMs, scaled: UtcMs, member: UtcMs) -> impl Iterator<Item = usize> {
         let at = |moment: UtcMs| self.times.partition_point(|t| *t < moment);
-        (at(from)..at(to)).filter(move |&n| self.scaled_until[n] <= scaled)
+        (at(from)..at(to)).filter(move |&n| self.scaled_until[n] <= scaled && self.member_from[n] <= member)
     }
 }
 
@@ -277,6 +283,14 @@ struct Epoch {
     units: usize,
     /// Coins are left out whose scaler has seen this moment or later ones.
     scaled: UtcMs,
+    /// Coins are left out that were not part of the market by then.
+    member: UtcMs,
+}
+
+/// By when coins must be part of the market whose rows a fold's maps are fitted on: those of the final fit
+/// stay the same for a week, whoever is admitted meanwhile.
+fn member_by(plan: &Plan, fold: usize) -> UtcMs {
+    if plan.folds[fold].test.is_some() { UtcMs(i64::MAX) } else { plan.frozen_end }
 }
 
 /// The autoencoders to fit, those of the tested folds by time and then the final fit's, and for every
@@ -286,7 +300,7 @@ fn epochs(plan: &Plan) -> (Vec<Epoch>, Vec<usize>) {
     let ends = plan.tested().iter().enumerate().flat_map(|(f, fold)| {
         let scaled = plan.learning_ends(f)[1];
         [(fold.validation_start, Stage::Inner.at(f)), (fold.train_end, Stage::Full.at(f))]
-            .map(|(until, units)| Epoch { until, units, scaled })
+            .map(|(until, units)| Epoch { until, units, scaled, member: member_by(plan, f) })
     });
     let ends: Vec<Epoch> = ends.collect();
     let mut distinct = ends.clone();
@@ -298,7 +312,7 @@ fn epochs(plan: &Plan) -> (Vec<Epoch>, Vec<usize>) {
         let until = plan.learning_ends(plan.folds.len() - 1)[1];
         let units = units_before(plan, plan.frozen_end);
         of.extend([known.saturating_sub(1), distinct.len()]);
-        distinct.push(Epoch { until, units, scaled: until });
+        distinct.push(Epoch { until, units, scaled: until, member: member_by(plan, plan.folds.len() - 1) });
     }
     (distinct, of)
 }
@@ -312,7 +326,7 @@ impl FitPass<'_> {
         let mut made: Vec<Encoder> = Vec::new();
         let epochs = epochs(plan).0;
         let epochs_tested = epochs.len() - 1;
-        for (e, Epoch { until, units, scaled }) in epochs.into_iter().enumerate() {
+        for (e, Epoch { until, units, scaled, member }) in epochs.into_iter().enumerate() {
             checkpoint();
             // Those of the tested folds outlive a week.
             let key = statistics.known.as_ref().filter(|_| e < epochs_tested).map(|known| {
@@ -326,7 +340,7 @@ impl FitPass<'_> {
             }
             let pool = &pools.stages[units];
             let held_from = UtcMs(until.0 - month);
-            let picks: Vec<usize> = book.between(UtcMs(i64::MIN), until, scaled).collect();
+            let picks: Vec<usize> = book.between(UtcMs(i64::MIN), until, scaled, member).collect();
             let split = picks.partition_point(|&n| book.times[n] < held_from);
             let rows = standardised(pool, book, &picks);
             let warm = made.last().and_then(|encoder| match &encoder.map {
@@ -372,6 +386,7 @@ fn trees_of(
     let spec =
         TreesSpec { seed: settings.seed.child("trees", 2 * fold as u64 + half as u64), ..spec.clone() };
     let days = |d: f64| (d * UtcMs::DAY as f64) as i64;
+    let member = member_by(plan, fold);
     let ends @ [inner_end, full_end] = plan.learning_ends(fold);
     let held_from = UtcMs(inner_end.0 - days(settings.walk.inner_days));
     let window = settings.label.window_bars() as i64 * settings.timeframe.ms();
@@ -380,7 +395,7 @@ fn trees_of(
     let inner_pool = pool_of(Stage::Inner);
     let of_half = |from: UtcMs, to: UtcMs| -> Vec<usize> {
         let other = |n: &usize| usize::from(book.halves[*n]) != half;
-        book.between(from, to, full_end).filter(other).collect()
+        book.between(from, to, full_end, member).filter(other).collect()
     };
     let (start, held) = (UtcMs(i64::MIN), of_half(held_from, inner_end));
     let learning = of_half(start, known_until);

@@ -340,7 +340,7 @@ impl CodesPass<'_> {
             let [inner, full] = Stage::ALL.map(|stage| own(stage.segments(fold), needed));
             let judged = own(fold.validation.clone(), needed / 4.0).filter(|_| inner.is_some());
             let moments = FoldMoments { inner, full, judged };
-            let made = self.cached(coin, f, || self.blocks_of(&mut rows, f, &moments))?;
+            let made = self.cached((index, coin), f, || self.blocks_of(&mut rows, f, &moments))?;
             blocks.extend([made.inner, made.full]);
             judged_blocks.push(made.judged);
         }
@@ -351,14 +351,14 @@ impl CodesPass<'_> {
     /// The blocks of a tested fold, from another run where they were made there.
     fn cached(
         &self,
-        coin: &Coin,
+        (index, coin): (usize, &Coin),
         fold: usize,
         make: impl FnOnce() -> Result<FoldBlocks, ScratchError>,
     ) -> Result<FoldBlocks, ScratchError> {
         let cache = self.engine.scratch.cache();
         let known = self.statistics.known.as_ref().filter(|_| self.plan.folds[fold].test.is_some());
         let Some(known) = known else { return make() };
-        let key = known.fit("codes", fold, |inputs| self.extra.of_coin(&coin.symbol, inputs));
+        let key = known.fit_of("codes", fold, index, |inputs| self.extra.of_coin(&coin.symbol, inputs));
         if let Some(found) = cache.get(&key) {
             return Ok(found);
         }
@@ -456,7 +456,7 @@ impl CodesPass<'_> {
     ) -> Result<Sums, ScratchError> {
         let models = &self.extra.models;
         let key = self.statistics.known.as_ref().map(|digests| {
-            digests.frozen("code sums", |inputs| {
+            digests.frozen_of("code sums", rows.index, |inputs| {
                 let scaler = &rows.known.scaler;
                 let inputs = self.extra.of_coin(&rows.coin.symbol, inputs).number(at as i64);
                 let epoch = models.epochs.get(at).map_or(-1, |&epoch| epoch as i64);

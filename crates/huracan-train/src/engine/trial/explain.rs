@@ -28,7 +28,7 @@ use huracan_core::series::Series;
 use huracan_core::trial::metrics::{ScoreQuality, score_quality};
 use huracan_core::trial::plan::Plan;
 use huracan_core::trial::simulate::{FullLedger, Policy, simulate};
-use huracan_core::words::UtcMs;
+use huracan_core::words::{Seed, UtcMs};
 use std::collections::BTreeMap;
 
 /// What was found out about one coin.
@@ -74,15 +74,19 @@ pub(in crate::engine) struct Judged {
 #[derive(serde::Serialize, serde::Deserialize)]
 struct JudgedCoin {
     index: usize,
+    /// A hash of its name.
+    draw: u64,
     lane: Lane,
     lanes: Vec<Lane>,
     head: FinalHead,
 }
 
 impl Judged {
-    fn new(verdicts: &Verdicts, names: &[String]) -> Judged {
+    fn new(seed: Seed, survey: &Survey, verdicts: &Verdicts, names: &[String]) -> Judged {
+        let seed = seed.child("quiet weeks", 0);
         let coin = |c: &CoinVerdict| JudgedCoin {
             index: c.index,
+            draw: seed.child(&survey.coins[c.index].symbol.to_string(), 0).0,
             lane: c.lane,
             lanes: c.lanes.clone(),
             head: c.head.clone(),
@@ -100,9 +104,14 @@ impl Judged {
         self.lane
     }
 
-    /// Coins whose quiet weeks are looked at: positions.
+    /// Coins whose quiet weeks are looked at: positions. Those with the lowest hashes of their names, so that
+    /// a coin more or less replaces at most one.
     fn sample(&self) -> Vec<usize> {
-        (0..self.coins.len()).step_by(self.coins.len().div_ceil(LIMIT_COINS).max(1)).collect()
+        let mut order: Vec<usize> = (0..self.coins.len()).collect();
+        order.sort_by_key(|&n| self.coins[n].draw);
+        order.truncate(LIMIT_COINS);
+        order.sort_unstable();
+        order
     }
 }
 
@@ -180,7 +189,7 @@ pub fn explain(
     verdicts: &Verdicts,
     names: &[String],
 ) -> Result<Vec<Explained>, EngineError> {
-    let judged = Judged::new(verdicts, names);
+    let judged = Judged::new(engine.settings.seed, survey, verdicts, names);
     engine.share(part::JUDGED, &judged)?;
     let tables = Tables::new(engine.settings, plan, pools);
     let trial = TrialPass { engine, survey, market, plan, statistics, pools, extra, slopes, tables: &tables };
@@ -285,7 +294,7 @@ impl TrialPass<'_> {
     fn quiet_weeks(&self, index: usize) -> Result<Vec<Vec<f64>>, ScratchError> {
         let scaler = self.statistics.coins[index].as_ref().map(|coin| &coin.scaler);
         let key = self.statistics.known.as_ref().zip(scaler).map(|(known, scaler)| {
-            known.frozen("quiet weeks", |inputs| {
+            known.frozen_of("quiet weeks", index, |inputs| {
                 let inputs = inputs.text(&self.survey.coins[index].symbol.to_string());
                 inputs.numbers(&scaler.center).numbers(&scaler.scale)
             })
@@ -422,7 +431,7 @@ impl TrialPass<'_> {
             let (policy, is_zero) = judged.policies[f];
             let is_measured = measured && !is_zero;
             let key = self.statistics.known.as_ref().and_then(|known| {
-                known.test("worth", f, |inputs| {
+                known.test_of("worth", f, index, |inputs| {
                     let told = [coin.lanes[f].at(), policy, usize::from(is_measured), repetitions];
                     let inputs = self.extra.of_coin(&series.symbol, inputs);
                     told.into_iter().fold(inputs, |inputs, part| inputs.number(part as i64))

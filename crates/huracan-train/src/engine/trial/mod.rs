@@ -424,7 +424,7 @@ impl TrialPass<'_> {
         for (f, fold) in self.plan.folds.iter().enumerate() {
             let of_coin = |inputs| self.extra.of_coin(&coin.symbol, inputs);
             let digests = self.statistics.known.as_ref().filter(|_| fold.test.is_some());
-            let key = digests.map(|known| known.fit("validation", f, of_coin));
+            let key = digests.map(|known| known.fit_of("validation", f, index, of_coin));
             let (totals, scores) = self.cached(key, || {
                 let heads = self.stage_heads(&mut known, f, Stage::Inner);
                 let span = (fold.validation_start, fold.train_end);
@@ -438,7 +438,7 @@ impl TrialPass<'_> {
                     trial.heads = self.final_heads(&known, heads.as_ref(), f);
                 }
                 Some(span) => {
-                    let key = digests.and_then(|known| known.test("test", f, of_coin));
+                    let key = digests.and_then(|known| known.test_of("test", f, index, of_coin));
                     let tested = self.cached(key, || {
                         let heads = self.stage_heads(&mut known, f, Stage::Full);
                         Ok(self.test(&known, rows.of(span)?, heads.as_ref(), f, span))
