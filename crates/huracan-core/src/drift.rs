@@ -31,7 +31,7 @@ const RECONSTRUCTION_QUANTILE: f64 = 0.99;
 const KNOWN_SHARE_MIN: f64 = 0.5;
 
 /// What one feature looked like in training: at most 9 edges and 10 shares, whatever the rows.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct FeatureReference {
     /// Name.
     pub name: String,
@@ -44,17 +44,12 @@ pub struct FeatureReference {
 }
 
 impl FeatureReference {
-    /// Of training values (NaN is missing) and the PSIs of past windows ([`past_psis`], of one coin
-    /// or of several). `None` when no value is known.
-    ///
-    /// The limit is a split-conformal quantile: with exchangeable weeks it is exceeded with
-    /// probability at most [`BREACH_RATE`] however few they are, and unknown below 99. It is never
-    /// below [`PSI_MAX_FLOOR`].
-    pub fn fit(name: &str, values: &[f64], past_psis: &[f64]) -> Option<FeatureReference> {
+    /// Of training values (NaN is missing) and the limit that past windows set ([`psi_limit`]). `None` when
+    /// no value is known.
+    pub fn fit(name: &str, values: &[f64], psi_max: Option<f64>) -> Option<FeatureReference> {
         let known: Vec<f64> = values.iter().copied().filter(|v| !v.is_nan()).collect();
         let edges = quantile_edges(&known, BINS)?;
         let shares = bin_shares(&known, &edges)?;
-        let psi_max = split_conformal_quantile(past_psis, BREACH_RATE).map(|max| max.max(PSI_MAX_FLOOR));
         Some(FeatureReference { name: name.to_owned(), edges, shares, psi_max })
     }
 
@@ -73,6 +68,13 @@ impl FeatureReference {
     pub fn psi(&self, window: &[f64]) -> Option<f64> {
         psi_of_window(&self.shares, &self.edges, window)
     }
+}
+
+/// A feature's limit from the PSIs of past windows ([`past_psis`], of one coin or of several): a
+/// split-conformal quantile, with exchangeable weeks exceeded with probability at most [`BREACH_RATE`]
+/// however few they are, unknown below 99 of them, and never below [`PSI_MAX_FLOOR`].
+pub fn psi_limit(past_psis: &[f64]) -> Option<f64> {
+    split_conformal_quantile(past_psis, BREACH_RATE).map(|max| max.max(PSI_MAX_FLOOR))
 }
 
 fn psi_of_window(shares: &[f64], edges: &[f64], window: &[f64]) -> Option<f64> {
@@ -364,7 +366,7 @@ mod tests {
                 all.iter().flat_map(|x| past_psis(&x[..training], WEEK, 24, 60 * 24)).collect();
             let (mut breached, mut textbook, mut judged) = (0, 0, 0);
             for x in &all {
-                let known = FeatureReference::fit("f", &x[..training], &psis).unwrap();
+                let known = FeatureReference::fit("f", &x[..training], psi_limit(&psis)).unwrap();
                 for week in x[training..].chunks(WEEK) {
                     let psi = known.psi(week).unwrap();
                     breached += usize::from(psi > known.psi_max.unwrap());
@@ -383,7 +385,7 @@ mod tests {
         let hour: Vec<f64> = (0..150 * 24 + 7).map(|i| f64::from(i % 24)).collect();
         let (training, next) = hour.split_at(120 * 24 + 5);
         let psis = past_psis(training, WEEK, 12, 30 * 24);
-        let known = FeatureReference::fit("hour", training, &psis).unwrap();
+        let known = FeatureReference::fit("hour", training, psi_limit(&psis)).unwrap();
         assert_eq!(known.psi_max, Some(PSI_MAX_FLOOR));
         assert!(next.chunks_exact(WEEK).all(|week| known.psi(week).unwrap() < PSI_MAX_FLOOR));
         let mornings: Vec<f64> = next[..WEEK].iter().map(|h| h % 12.0).collect();
@@ -400,7 +402,7 @@ mod tests {
             .enumerate()
             .map(|(j, x)| {
                 let psis = past_psis(&x[..rows], WEEK, 12, 20 * 24);
-                FeatureReference::fit(&format!("f{j}"), &x[..rows], &psis).unwrap()
+                FeatureReference::fit(&format!("f{j}"), &x[..rows], psi_limit(&psis)).unwrap()
             })
             .collect();
         let training: Vec<&[f64]> = columns.iter().map(|x| &x[..rows]).collect();
@@ -483,10 +485,13 @@ mod tests {
         assert_eq!(report(&reference, &window, &IMPORTANCE[1..], &errors), None);
         let short: Vec<&[f64]> = window.iter().map(|x| &x[1..]).collect();
         assert_eq!(report(&reference, &short, &IMPORTANCE, &errors), None);
-        assert_eq!(FeatureReference::fit("f", &[f64::NAN; 9], &[]), None);
-        let few = FeatureReference::fit("f", &[1.0, 2.0], &[0.1; 98]).unwrap();
+        assert_eq!(FeatureReference::fit("f", &[f64::NAN; 9], None), None);
+        let few = FeatureReference::fit("f", &[1.0, 2.0], psi_limit(&[0.1; 98])).unwrap();
         assert_eq!(few.psi_max, None);
-        assert_eq!(FeatureReference::fit("f", &[1.0, 2.0], &[0.1; 99]).unwrap().psi_max, Some(0.1));
+        assert_eq!(
+            FeatureReference::fit("f", &[1.0, 2.0], psi_limit(&[0.1; 99])).unwrap().psi_max,
+            Some(0.1)
+        );
         reference.features[0].shares[0] += 0.1;
         assert!(!reference.features[0].is_sound());
         reference.features[1].edges.swap(0, 1);

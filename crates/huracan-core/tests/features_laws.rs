@@ -2,7 +2,7 @@
 
 use huracan_core::features::{
     ContextSums, FEATURES, Family, FeatureMatrix, LiveError, LiveFeatures, MarketContext, MarketRow, Needs,
-    index_of, matrix,
+    index_of, matrix, matrix_from,
 };
 use huracan_core::series::{Bar, Series};
 use huracan_core::words::{Market, Seed, Symbol, Timeframe, UtcMs};
@@ -414,6 +414,24 @@ fn spans_the_market_has_not_lived_yet_are_undefined() {
     ] {
         let m = matrix(&coins[5], &context, &[index_of(name).unwrap()]);
         assert_eq!(m.column(0).iter().position(|v| !v.is_nan()), Some(first), "{name}");
+    }
+}
+
+#[test]
+fn rows_from_a_bar_on_are_those_of_the_whole_matrix() {
+    let coins: Vec<Series> = (60..75).map(|seed| coin(seed, UtcMs(START), 700)).collect();
+    let mut sums = ContextSums::new(Timeframe::H1, UtcMs(START), 700);
+    coins.iter().for_each(|coin| sums.add(coin).unwrap());
+    let context = sums.finish(Some(&coins[0]), Some(&coins[1])).unwrap();
+    let columns: Vec<usize> = (0..FEATURES.len()).collect();
+    let whole = matrix(&coins[2], &context, &columns);
+    for first in [0, 1, 127, 128, 300, 699, 700] {
+        let late = matrix_from(&coins[2], &context, &columns, first);
+        assert_eq!((late.n, late.p), (700 - first, columns.len()));
+        for j in 0..columns.len() {
+            let bits = |v: &[f64]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(late.column(j)), bits(&whole.column(j)[first..]), "{first}, column {j}");
+        }
     }
 }
 

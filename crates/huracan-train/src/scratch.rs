@@ -102,6 +102,22 @@ impl Scratch {
         }
     }
 
+    /// A column if there is one.
+    ///
+    /// # Errors
+    /// When nobody can tell, or it is not as written.
+    pub fn look(&self, name: &str) -> Result<Option<Vec<f64>>, ScratchError> {
+        match self.read(name) {
+            Err(ScratchError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
+    /// That a column does not hold what its reader left there.
+    pub fn corrupt(&self, name: &str) -> ScratchError {
+        ScratchError::Corrupt { path: self.dir.join(name) }
+    }
+
     /// Reads a column back.
     ///
     /// # Errors

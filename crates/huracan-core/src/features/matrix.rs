@@ -73,18 +73,40 @@ impl Column {
 /// # Panics
 /// When an index is not in the table.
 pub fn matrix(series: &Series, context: &MarketContext, columns: &[usize]) -> FeatureMatrix {
-    let (n, p) = (series.len(), columns.len());
+    matrix_from(series, context, columns, 0)
+}
+
+/// Rows `first..` of [`matrix`], bit for bit: what came before is pushed and not kept.
+///
+/// # Panics
+/// When an index is not in the table.
+pub fn matrix_from(
+    series: &Series,
+    context: &MarketContext,
+    columns: &[usize],
+    first: usize,
+) -> FeatureMatrix {
+    let (n, p) = (series.len().saturating_sub(first), columns.len());
     let mut data = vec![0.0; n * p];
     let mut builder = RowBuilder::new(series.timeframe);
     let mut running: Vec<Column> = columns.iter().map(|&j| Column::new(&FEATURES[j])).collect();
     let mut rows = Vec::with_capacity(BLOCK);
-    for from in (0..n).step_by(BLOCK) {
-        let to = (from + BLOCK).min(n);
+    let mut passed = [0.0; BLOCK];
+    for from in (0..series.len()).step_by(BLOCK) {
+        let to = (from + BLOCK).min(series.len());
         rows.clear();
         rows.extend((from..to).map(|i| row_in_market(&mut builder, series.time(i), &series.bar(i), context)));
         let met = rows.iter().fold(u32::MAX, |met, row: &Row| met & row.defined);
         for (j, column) in running.iter_mut().enumerate() {
-            column.run(&rows, met, &mut data[j * n + from..j * n + to]);
+            if from >= first {
+                column.run(&rows, met, &mut data[j * n + from - first..j * n + to - first]);
+                continue;
+            }
+            let values = &mut passed[..to - from];
+            column.run(&rows, met, values);
+            if first < to {
+                data[j * n..j * n + to - first].copy_from_slice(&values[first - from..]);
+            }
         }
     }
     FeatureMatrix { n, p, data }

@@ -34,7 +34,7 @@ pub mod volatility;
 pub mod window;
 
 pub use context::{ContextError, ContextSums, MarketContext, MarketFigures, MarketRow};
-pub use matrix::{FeatureMatrix, LiveError, LiveFeatures, matrix};
+pub use matrix::{FeatureMatrix, LiveError, LiveFeatures, matrix, matrix_from};
 pub use row::{Needs, Row, rows};
 pub use table::FEATURES;
 

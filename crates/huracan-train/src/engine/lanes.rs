@@ -5,16 +5,17 @@
 //! doing without ([`Lane`]), every placebo one.
 
 use super::extra::{self, Extra};
+use super::grams::CoinGrams;
 use super::passes::Pass;
 use super::pools::{Codes, Pool, Pools, Variant, group, solve};
-use super::statistics::{CoinStatistics, Stage, Statistics, Targets, coin_moments, read_grams, rows_min};
+use super::statistics::{CoinStatistics, Stage, Statistics, Targets, rows_min};
 use super::survey::{Failed, Survey};
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, Market};
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
 use faer::Mat;
 use huracan_core::encoder::{Eigenbasis, EncoderKind};
-use huracan_core::gram::{Gram, Moments};
+use huracan_core::gram::Moments;
 use huracan_core::heads::pooled::leave_out;
 use huracan_core::heads::slopes::{SlopeEstimate, SlopePrior};
 use huracan_core::trial::plan::Plan;
@@ -243,6 +244,7 @@ pub(super) struct Work {
 pub fn slopes(
     engine: &Engine<'_>,
     survey: &Survey,
+    market: &Market,
     plan: &Plan,
     statistics: &Statistics,
     pools: &Pools,
@@ -258,8 +260,18 @@ pub fn slopes(
     let mut agreement = vec![vec![[0.0; 3]; candidates.len()]; plan.folds.len()];
     let mut disk: Option<ScratchError> = None;
     engine.observer.stage_started("slopes", survey.coins.len());
-    let pass =
-        SlopesPass { engine, survey, plan, statistics, pools, extra, lanes: &lanes, candidates: &candidates };
+    let (lanes_of, candidates_of) = (&lanes[..], &candidates[..]);
+    let pass = SlopesPass {
+        engine,
+        survey,
+        market,
+        plan,
+        statistics,
+        pools,
+        extra,
+        lanes: lanes_of,
+        candidates: candidates_of,
+    };
     let nothing = || vec![vec![None; count]; pools.stages.len()];
     let names = survey.names();
     engine.pass(&pass, &names, |i, result| {
@@ -419,24 +431,30 @@ impl OwnBasis {
         fold: usize,
         stage: Stage,
         own: Option<&Moments>,
-        own_at: &dyn Fn(usize, Stage) -> Option<Moments>,
-    ) -> Option<&Eigenbasis> {
+        own_at: &dyn Fn(usize, Stage) -> Result<Option<Moments>, ScratchError>,
+    ) -> Result<Option<&Eigenbasis>, ScratchError> {
         let basis = |own: Option<&Moments>| own.and_then(|m| Eigenbasis::new(&m.cov));
+        let of = |f: usize, stage: Stage| own_at(f, stage).map(|own| basis(own.as_ref())).transpose();
         let last = self.last.take();
         let before = || match last {
-            Some((at, made)) if at + 1 == stage.at(fold) => made,
+            Some((at, made)) if at + 1 == stage.at(fold) => Ok(made),
             // The last full head there is, or the first inner one.
             _ => {
-                let full = (0..fold).rev().find_map(|f| basis(own_at(f, Stage::Full).as_ref()));
-                let inner = || (0..fold).find_map(|f| basis(own_at(f, Stage::Inner).as_ref()));
-                full.or_else(inner)
+                let full = (0..fold).rev().find_map(|f| of(f, Stage::Full));
+                full.or_else(|| (0..fold).find_map(|f| of(f, Stage::Inner))).transpose()
             }
         };
         let made = match stage {
-            Stage::Inner => before().or_else(|| basis(own)),
-            Stage::Full => basis(own).or_else(before),
+            Stage::Inner => match before()? {
+                Some(made) => Some(made),
+                None => basis(own),
+            },
+            Stage::Full => match basis(own) {
+                Some(made) => Some(made),
+                None => before()?,
+            },
         };
-        self.last.insert((stage.at(fold), made)).1.as_ref()
+        Ok(self.last.insert((stage.at(fold), made)).1.as_ref())
     }
 }
 
@@ -444,6 +462,7 @@ impl OwnBasis {
 pub(super) struct SlopesPass<'a> {
     pub(super) engine: &'a Engine<'a>,
     pub(super) survey: &'a Survey,
+    pub(super) market: &'a Market,
     pub(super) plan: &'a Plan,
     pub(super) statistics: &'a Statistics,
     pub(super) pools: &'a Pools,
@@ -475,25 +494,28 @@ impl Pass for SlopesPass<'_> {
 impl SlopesPass<'_> {
     fn coin(&self, index: usize, coin: &CoinStatistics) -> Result<Work, ScratchError> {
         let (engine, settings) = (self.engine, self.engine.settings);
-        let q = Targets::of(settings).count();
         let p = self.statistics.p;
-        let grams = read_grams(engine, index, p, q)?;
-        let mut twins: Vec<(usize, &CoinStatistics, Vec<Gram>)> = Vec::new();
+        let shelf = self.statistics.shelf(engine, self.market, self.plan);
+        let grams = shelf.of(index, &self.survey.coins[index], &coin.scaler);
+        let mut twins: Vec<(usize, &CoinStatistics, CoinGrams<'_>)> = Vec::new();
         for &twin in &coin.twins {
             if twin != index
                 && let Some(other) = &self.statistics.coins[twin]
             {
-                twins.push((twin, other, read_grams(engine, twin, p, q)?));
+                twins.push((twin, other, shelf.of(twin, &self.survey.coins[twin], &other.scaler)));
             }
         }
         let blocks = self.extra.read(engine, index)?;
         let twin_blocks =
             twins.iter().map(|(i, ..)| self.extra.read(engine, *i)).collect::<Result<Vec<_>, _>>()?;
         let needed = rows_min(settings);
-        let own_at = |f: usize, stage: Stage| {
-            let own = coin_moments(&grams, stage.segments(&self.plan.folds[f]), needed)?;
-            let deviation = &self.pools.stages[stage.at(f)].deviation;
-            Some(own.rescaled(&coin.own.0, &coin.own.1).standardised(deviation))
+        let standardised = |moments: Option<Moments>, coin: &CoinStatistics, at: usize| {
+            let deviation = &self.pools.stages[at].deviation;
+            moments.map(|m| m.rescaled(&coin.own.0, &coin.own.1).standardised(deviation))
+        };
+        let own_at = |f: usize, stage: Stage| -> Result<Option<Moments>, ScratchError> {
+            let own = grams.moments(stage.segments(&self.plan.folds[f]), needed)?;
+            Ok(standardised(own, coin, stage.at(f)))
         };
         let mut work = Work { row: Vec::new(), unpooled: Vec::with_capacity(self.plan.folds.len()) };
         let mut flat = Vec::new();
@@ -516,19 +538,18 @@ impl SlopesPass<'_> {
                 let at = stage.at(f);
                 let pool = &self.pools.stages[at];
                 let segments = stage.segments(fold);
-                let own = own_at(f, stage);
+                let own = own_at(f, stage)?;
                 let others: Vec<Option<Moments>> = twins
                     .iter()
                     .map(|(_, twin, grams)| {
-                        let other = coin_moments(grams, segments.clone(), needed)?;
-                        Some(other.rescaled(&twin.own.0, &twin.own.1).standardised(&pool.deviation))
+                        Ok(standardised(grams.moments(segments.clone(), needed)?, twin, at))
                     })
-                    .collect();
+                    .collect::<Result<_, ScratchError>>()?;
                 let mut members: Vec<(&Moments, f64)> = own.iter().map(|m| (m, coin.weight)).collect();
                 for ((_, twin, _), other) in twins.iter().zip(&others) {
                     members.extend(other.iter().map(|m| (m, twin.weight)));
                 }
-                let basis = own_basis.at(f, stage, own.as_ref(), &own_at);
+                let basis = own_basis.at(f, stage, own.as_ref(), &own_at)?;
                 let rest = leave_out(&pool.moments, pool.weight, &members);
                 let heads = prior_heads(pool, rest.as_ref(), basis, &self.lanes[f]);
                 let mut row = estimate(settings, own.as_ref(), &heads, &self.lanes[f]);
@@ -546,7 +567,7 @@ impl SlopesPass<'_> {
                 }
                 made.rows.push(row);
                 if stage == Stage::Inner {
-                    made.unpooled = self.unpooled_agreement(&grams, f, coin, own.as_ref());
+                    made.unpooled = self.unpooled_agreement(&grams, f, coin, own.as_ref())?;
                 }
             }
             key.iter().for_each(|key| cache.put(key, &made));
@@ -561,16 +582,16 @@ impl SlopesPass<'_> {
     /// Validation moments of every unpooled candidate of one coin in one fold.
     fn unpooled_agreement(
         &self,
-        grams: &[Gram],
+        grams: &CoinGrams<'_>,
         f: usize,
         coin: &CoinStatistics,
         own: Option<&Moments>,
-    ) -> Vec<Agreement> {
+    ) -> Result<Vec<Agreement>, ScratchError> {
         let nothing = || vec![[0.0; 3]; self.candidates.len()];
         let pool = &self.pools.stages[Stage::Inner.at(f)];
         let quarter = rows_min(self.engine.settings) / 4.0;
-        let judged = coin_moments(grams, self.plan.folds[f].validation.clone(), quarter);
-        let Some((own, judged)) = own.zip(judged) else { return nothing() };
+        let judged = grams.moments(self.plan.folds[f].validation.clone(), quarter)?;
+        let Some((own, judged)) = own.zip(judged) else { return Ok(nothing()) };
         let judged = judged.rescaled(&coin.own.0, &coin.own.1).standardised(&pool.deviation).targets(&[0]);
         let own = own.targets(&[0]);
         let judged = judged.about(&own);
@@ -578,7 +599,7 @@ impl SlopesPass<'_> {
             Some(head) => [judged.score_covariance(&head, 0), judged.score_variance(&head), judged.var_y[0]],
             None => [0.0; 3],
         };
-        self.candidates.iter().map(agreement).collect()
+        Ok(self.candidates.iter().map(agreement).collect())
     }
 }
 

@@ -19,10 +19,12 @@ pub mod comparisons;
 pub mod deploy;
 pub mod experts;
 pub mod extra;
+pub mod grams;
 #[cfg(test)]
 mod increment;
 pub mod known;
 pub mod lanes;
+mod merge;
 pub mod passes;
 pub mod pools;
 pub mod prepare;
@@ -206,7 +208,7 @@ pub mod part {
     pub const SLOPES: &str = "slopes";
     /// What the verdicts said.
     pub const JUDGED: &str = "judged";
-    /// What quiet weeks reached.
+    /// Limits that quiet weeks set.
     pub const LIMITS: &str = "limits";
 }
 
@@ -341,7 +343,7 @@ pub fn run(engine: &Engine<'_>, source: &dyn CandleSource) -> Result<Outcome, En
     }
     let extra = extra::extra(engine, &survey, &market, &plan, &statistics, &pools)?;
     engine.share(part::EXTRA, &extra)?;
-    let slopes = lanes::slopes(engine, &survey, &plan, &statistics, &pools, &extra)?;
+    let slopes = lanes::slopes(engine, &survey, &market, &plan, &statistics, &pools, &extra)?;
     engine.share(part::SLOPES, &slopes)?;
     engine.observer.stage_finished("slopes");
     let trials = trial::trials(engine, &survey, &market, &plan, &statistics, &pools, &extra, &slopes)?;

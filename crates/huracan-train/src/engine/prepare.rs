@@ -106,24 +106,71 @@ pub fn prepare(
     let x = features::matrix(&series, &market.context, &market.columns);
     let scaler =
         scaler.unwrap_or_else(|| Scaler::fit_within(&x, scaler_span(settings, plan, &series), units));
+    ready(settings, market, units, &series, scaler, x)
+}
+
+/// A coin's rows from [`tail_start`] on, as if its series began there; the same bits as those of
+/// [`prepare`]. `series` is the whole of it.
+pub fn prepare_tail(
+    settings: &Settings,
+    market: &Market,
+    plan: &Plan,
+    units: &Scaler,
+    series: &Series,
+    scaler: Scaler,
+) -> Prepared {
+    let first = series.index_at_or_after(tail_start(plan));
+    let x = features::matrix_from(series, &market.context, &market.columns, first);
+    ready(settings, market, units, series, scaler, x)
+}
+
+/// The last rows of a series, as many as there are in `x`.
+fn ready(
+    settings: &Settings,
+    market: &Market,
+    units: &Scaler,
+    series: &Series,
+    scaler: Scaler,
+    x: FeatureMatrix,
+) -> Prepared {
+    let first = series.len() - x.n;
     let design = scaler.design(&x, units);
     drop(x);
+    let late = series_from(series, first);
     let missing_share = market.columns.len();
     let usable =
-        (0..series.len()).map(|i| !series.close[i].is_nan() && design[(i, missing_share)] < 0.0).collect();
-    let sigma = labels::ewma_sigma(&series, settings.label.sigma_half_life_bars);
+        (0..late.len()).map(|i| !late.close[i].is_nan() && design[(i, missing_share)] < 0.0).collect();
+    let sigma = labels::ewma_sigma(series, settings.label.sigma_half_life_bars);
     let mut all: Vec<Vec<f64>> = settings
         .horizons()
         .into_iter()
-        .map(|h| labels::labels(&series, &sigma, &market.returns, &settings.label, h))
+        .map(|h| labels::labels(series, &sigma, &market.returns, &settings.label, h).split_off(first))
         .collect();
     if let Some(seed) = settings.placebo_run {
         for label in &mut all {
             let signs = Signs::new(seed, settings.timeframe);
-            label.iter_mut().enumerate().for_each(|(i, v)| *v *= signs.at(series.time(i)));
+            label.iter_mut().enumerate().for_each(|(i, v)| *v *= signs.at(late.time(i)));
         }
     }
-    Prepared { series, design, usable, sigma, labels: all, scaler }
+    Prepared { series: late, design, usable, sigma: sigma[first..].to_vec(), labels: all, scaler }
+}
+
+/// A series as if it began at a bar.
+fn series_from(series: &Series, first: usize) -> Series {
+    let of = |column: &Vec<f64>| column[first..].to_vec();
+    Series {
+        symbol: series.symbol.clone(),
+        timeframe: series.timeframe,
+        start: series.time(first),
+        open: of(&series.open),
+        high: of(&series.high),
+        low: of(&series.low),
+        close: of(&series.close),
+        volume: of(&series.volume),
+        quote_volume: of(&series.quote_volume),
+        trades: series.trades.as_ref().map(of),
+        taker_buy_base: series.taker_buy_base.as_ref().map(of),
+    }
 }
 
 /// Rows the scaler may see: those before the training end of the first fold in which the coin has
@@ -187,20 +234,6 @@ pub fn read_tail(
     let flat = engine.scratch.read(&tail_name(coin))?;
     let first = series.index_at_or_after(tail_start(plan));
     let n = series.len() - first;
-    let of = |column: &Vec<f64>| column[first..].to_vec();
-    let tail = Series {
-        symbol: series.symbol.clone(),
-        timeframe: series.timeframe,
-        start: series.time(first),
-        open: of(&series.open),
-        high: of(&series.high),
-        low: of(&series.low),
-        close: of(&series.close),
-        volume: of(&series.volume),
-        quote_volume: of(&series.quote_volume),
-        trades: series.trades.as_ref().map(of),
-        taker_buy_base: series.taker_buy_base.as_ref().map(of),
-    };
     // Features, the missing share, ones.
     let columns = scaler.center.len() + 2;
     let column = |j: usize| flat.get(j * n..(j + 1) * n).unwrap_or_default();
@@ -210,7 +243,7 @@ pub fn read_tail(
         sigma: column(columns + 1).to_vec(),
         labels: (0..engine.settings.horizons().len()).map(|h| column(columns + 2 + h).to_vec()).collect(),
         scaler: scaler.clone(),
-        series: tail,
+        series: series_from(series, first),
     })
 }
 

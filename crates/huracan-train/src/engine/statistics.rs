@@ -1,18 +1,20 @@
-//! The statistics pass: every coin's sufficient statistics per plan segment, onto scratch, and the
-//! coin's centred moments per stage, into the pools.
+//! The statistics pass: every coin's sufficient statistics per plan segment, its latest rows and its sampled
+//! rows. Pools are made of them afterwards (`merge`).
 
+use super::grams::{self, GramShelf, last_tested, settled_until};
 use super::known::Known;
+use super::merge::Merge;
 use super::passes::Pass;
-use super::prepare::{Prepared, Signs, prepare, scaled_until, write_tail};
+use super::prepare::{Prepared, Signs, prepare, prepare_tail, scaled_until, write_tail};
 use super::survey::{Failed, Survey};
-use super::trial::explain::write_reference;
 use super::{Engine, EngineError, Market};
+use crate::cache::Key;
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, Par};
+use faer::Mat;
 use huracan_core::encoder::{EncoderKind, Scaler};
 use huracan_core::gram::{Gram, Moments};
+use huracan_core::series::Series;
 use huracan_core::trial::plan::{Fold, Plan};
 use huracan_core::words::UtcMs;
 use std::ops::Range;
@@ -147,11 +149,6 @@ pub struct Statistics {
     pub known: Option<Known>,
 }
 
-/// Scratch name of a coin's Grams.
-pub fn gram_name(coin: usize) -> String {
-    format!("gram-{coin}")
-}
-
 /// Scratch name of a coin's sampled rows: `[time, label, own-scaled features]` each.
 pub fn sample_name(coin: usize) -> String {
     format!("sample-{coin}")
@@ -181,17 +178,6 @@ pub fn rows_min(settings: &Settings) -> f64 {
     settings.timeframe.bars_in_days(settings.fold_train_days_min) as f64
 }
 
-pub(super) struct Work {
-    scaler: Scaler,
-    scaled_until: UtcMs,
-    own: (Vec<f64>, Vec<f64>),
-    train: Vec<Option<Moments>>,
-    validation: Vec<Option<Moments>>,
-    level_train: Vec<Option<Moments>>,
-    level_validation: Vec<Option<Moments>>,
-    rows: Vec<f64>,
-}
-
 /// Runs the pass.
 ///
 /// # Errors
@@ -203,68 +189,47 @@ pub fn statistics(
     plan: &Plan,
     units: &Scaler,
 ) -> Result<Statistics, EngineError> {
-    let settings = engine.settings;
-    let targets = Targets::of(settings);
-    let (p, q) = (market.columns.len() + 1, targets.count());
-    let groups = if settings.encoder.tries(EncoderKind::Rrr) { 1 + targets.placebos } else { 0 };
-    let zero = || RawPool { sum: Moments::zero(p, q), weight: 0.0, coins: 0 };
-    let level_zero = || RawPool { sum: Moments::zero(2 * p, targets.horizons), weight: 0.0, coins: 0 };
-    let mut out = Statistics {
-        coins: Vec::with_capacity(survey.coins.len()),
-        units: units.clone(),
-        train: (0..2 * plan.folds.len()).map(|_| zero()).collect(),
-        validation: plan.folds.iter().map(|_| zero()).collect(),
-        level_train: (0..2 * plan.tested().len()).map(|_| level_zero()).collect(),
-        level_validation: plan.tested().iter().map(|_| level_zero()).collect(),
-        scatter: vec![vec![Mat::zeros(p, p); groups]; 2 * plan.folds.len()],
-        failed: Vec::new(),
-        p,
-        known: Known::new(engine.scratch.cache(), settings, engine.scratch, survey, plan, market, units)?,
-    };
-    let pass = StatisticsPass { engine, survey, market, plan, units };
+    let known =
+        Known::new(engine.scratch.cache(), engine.settings, engine.scratch, survey, plan, market, units)?;
+    let pass = StatisticsPass { engine, survey, market, plan, units, known: known.as_ref() };
+    let mut scalers: Vec<Option<Scaler>> = Vec::with_capacity(survey.coins.len());
+    let mut failed: Vec<Failed> = Vec::new();
     let mut disk: Option<ScratchError> = None;
     engine.observer.stage_started("statistics", survey.coins.len());
-    let twins = |i: usize| -> Vec<usize> {
-        let same = |j: &usize| survey.coins[*j].symbol.underlying() == survey.coins[i].symbol.underlying();
-        (0..survey.coins.len()).filter(same).collect()
-    };
     let names = survey.names();
     engine.pass(&pass, &names, |i, result| {
         let symbol = names[i].clone();
         engine.observer.stage_advanced("statistics", i + 1, &symbol);
         match result {
-            Ok(Ok(work)) => {
-                let twins = twins(i);
-                let weight = 1.0 / twins.len() as f64;
-                pool(&mut out.train, &work.train, weight);
-                for (scatter, moments) in out.scatter.iter_mut().zip(&work.train) {
-                    if let Some(moments) = moments {
-                        scatter_labels(scatter, moments, &targets, weight);
-                    }
-                }
-                pool(&mut out.validation, &work.validation, weight);
-                pool(&mut out.level_train, &work.level_train, weight);
-                pool(&mut out.level_validation, &work.level_validation, weight);
-                out.coins.push(Some(CoinStatistics {
-                    scaler: work.scaler,
-                    scaled_until: work.scaled_until,
-                    own: work.own,
-                    rows: work.rows,
-                    weight,
-                    twins,
-                }));
-            }
+            Ok(Ok(scaler)) => scalers.push(Some(scaler)),
             Ok(Err(error)) => disk = Some(error),
             Err(error) => {
                 engine.scratch.cache().close();
-                out.failed.push(Failed { symbol, step: "statistics", error });
-                out.coins.push(None);
+                failed.push(Failed { symbol, step: "statistics", error });
+                scalers.push(None);
             }
         }
     })?;
-    match disk {
-        Some(error) => Err(error.into()),
-        None => Ok(out),
+    if let Some(error) = disk {
+        return Err(error.into());
+    }
+    let p = market.columns.len() + 1;
+    let shelf = GramShelf { engine, market, plan, units, known: known.as_ref(), p };
+    let merge = Merge { engine, survey, plan, shelf, known: known.as_ref() };
+    let mut out = merge.run(&scalers, &mut failed)?;
+    out.failed = failed;
+    Ok(out)
+}
+
+impl Statistics {
+    /// What Grams are read from.
+    pub(super) fn shelf<'a>(
+        &'a self,
+        engine: &'a Engine<'a>,
+        market: &'a Market,
+        plan: &'a Plan,
+    ) -> GramShelf<'a> {
+        GramShelf { engine, market, plan, units: &self.units, known: self.known.as_ref(), p: self.p }
     }
 }
 
@@ -275,65 +240,130 @@ pub(super) struct StatisticsPass<'a> {
     pub(super) market: &'a Market,
     pub(super) plan: &'a Plan,
     pub(super) units: &'a Scaler,
+    pub(super) known: Option<&'a Known>,
+}
+
+/// What of a coin was settled when the last tested fold was fitted, beside its Grams.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Settled {
+    scaler: Scaler,
+    /// The Gram up to there, flat.
+    gram: Vec<f64>,
+    /// Sampled rows before that, as on scratch.
+    sample: Vec<f64>,
 }
 
 impl Pass for StatisticsPass<'_> {
-    /// The coin's scaler; its Grams and sampled rows are on scratch.
+    /// The coin's scaler; Grams, latest rows and sampled rows are kept.
     type Done = Scaler;
-    type Out = Work;
+    type Out = Scaler;
     const STAGE: &'static str = "statistics";
 
     fn job(&self, item: usize) -> Result<Scaler, ScratchError> {
-        let StatisticsPass { engine, survey, market, plan, units } = *self;
+        let series = self.survey.coins[item].series(self.engine.scratch)?;
+        let key = self.settled_key(item);
+        let found = key.as_ref().and_then(|key| self.engine.scratch.cache().get::<Settled>(key));
+        let (p, q) = (self.market.columns.len() + 1, Targets::of(self.engine.settings).count());
+        let found = found.and_then(|found| Some((Gram::from_flat(p, q, &found.gram)?, found)));
+        match found {
+            Some((gram, settled)) => self.tail(item, &series, gram, settled),
+            None => self.all(item, series, key.as_ref()),
+        }
+    }
+
+    fn open(&self, _: usize, scaler: Scaler) -> Result<Scaler, ScratchError> {
+        Ok(scaler)
+    }
+}
+
+impl StatisticsPass<'_> {
+    /// The key of what is settled; `None` where nothing is kept, and for a coin whose scaler is not settled.
+    fn settled_key(&self, item: usize) -> Option<Key> {
+        let StatisticsPass { engine, survey, plan, .. } = *self;
+        let known = self.known.filter(|_| engine.scratch.cache().is_used())?;
+        let coin = &survey.coins[item];
+        let scaled = scaled_until(engine.settings, plan, coin.start(), coin.len());
+        let settled = plan.edges[settled_until(plan)?];
+        let stride = sample_stride(engine.settings, survey, plan) as i64;
+        let key = |last| known.fit_of("settled", last, item, |inputs| inputs.number(stride));
+        last_tested(plan).filter(|_| scaled <= settled).map(key)
+    }
+
+    /// Statistics of all rows.
+    fn all(&self, item: usize, series: Series, key: Option<&Key>) -> Result<Scaler, ScratchError> {
+        let StatisticsPass { engine, survey, market, plan, units, known } = *self;
         let settings = engine.settings;
-        let series = survey.coins[item].series(engine.scratch)?;
         let prepared = prepare(settings, market, plan, units, series, None);
-        let grams = cumulative_grams(&prepared, plan, &placebo_signs(settings));
+        let grams = grams::cumulative(settings, &prepared, plan, 0..plan.segments(), None);
         write_tail(engine, item, &prepared, plan)?;
-        write_reference(engine, item, &prepared)?;
-        let flat: Vec<f64> = grams.iter().flat_map(Gram::to_flat).collect();
-        engine.scratch.write(&gram_name(item), &flat)?;
-        if samples_rows(settings) {
-            let rows = sampled(&prepared, units, sample_stride(settings, survey, plan));
-            engine.scratch.write(&sample_name(item), &rows)?;
+        grams::keep(engine, plan, known, item, &grams)?;
+        let stride = sample_stride(settings, survey, plan);
+        let sampled = |rows| match samples_rows(settings) {
+            true => sampled(&prepared, units, rows, 0, stride),
+            false => Vec::new(),
+        };
+        let all = 0..prepared.series.len();
+        let settled = settled_until(plan).map(|segment| {
+            let row = prepared.series.index_at_or_after(plan.edges[segment]);
+            (segment, sampled(0..row), row)
+        });
+        match (key, settled) {
+            (Some(key), Some((segment, mut sample, row))) if segment > 0 => {
+                let gram = grams[segment - 1].to_flat();
+                let settled = Settled { scaler: prepared.scaler.clone(), gram, sample };
+                engine.scratch.cache().put(key, &settled);
+                sample = settled.sample;
+                sample.extend(sampled(row..all.end));
+                engine.scratch.write(&sample_name(item), &sample)?;
+            }
+            _ => engine.scratch.write(&sample_name(item), &sampled(all))?,
         }
         Ok(prepared.scaler)
     }
 
-    fn open(&self, item: usize, scaler: Scaler) -> Result<Work, ScratchError> {
-        let (p, q) = (self.market.columns.len() + 1, Targets::of(self.engine.settings).count());
-        let grams = read_grams(self.engine, item, p, q)?;
-        let coin = &self.survey.coins[item];
-        let scaled_until = scaled_until(self.engine.settings, self.plan, coin.start(), coin.len());
-        let scaler = (scaler, scaled_until);
-        Ok(moments_per_stage(self.engine.settings, self.plan, &grams, scaler, self.units))
-    }
-}
-
-/// Adds a coin's covariances with its labels to the scatter of every group.
-fn scatter_labels(scatter: &mut [Mat<f64>], coin: &Moments, targets: &Targets, weight: f64) {
-    for (group, sum) in scatter.iter_mut().enumerate() {
-        let members = match group.checked_sub(1) {
-            None => 0..targets.horizons,
-            Some(placebo) => targets.placebo(placebo)..targets.placebo(placebo) + 1,
-        };
-        for target in members.filter(|&j| coin.var_y[j] > 0.0) {
-            let c = coin.cross.col(target);
-            let by = weight / coin.var_y[target];
-            matmul(&mut *sum, Accum::Add, c.as_mat(), c.transpose().as_mat(), by, Par::Seq);
+    /// Statistics of the rows since everything before was settled.
+    fn tail(
+        &self,
+        item: usize,
+        series: &Series,
+        gram: Gram,
+        settled: Settled,
+    ) -> Result<Scaler, ScratchError> {
+        let StatisticsPass { engine, survey, market, plan, units, .. } = *self;
+        let settings = engine.settings;
+        let Settled { scaler, mut sample, .. } = settled;
+        let prepared = prepare_tail(settings, market, plan, units, series, scaler);
+        let segment = settled_until(plan).unwrap_or(0);
+        let grams = grams::cumulative(settings, &prepared, plan, segment..plan.segments(), Some(gram));
+        write_tail(engine, item, &prepared, plan)?;
+        grams::keep_last(engine, plan, item, &grams)?;
+        if samples_rows(settings) {
+            let since = prepared.series.index_at_or_after(plan.edges[segment]);
+            let before = series.len() - prepared.series.len();
+            let rows = since..prepared.series.len();
+            sample.extend(sampled(&prepared, units, rows, before, sample_stride(settings, survey, plan)));
         }
+        engine.scratch.write(&sample_name(item), &sample)?;
+        Ok(prepared.scaler)
     }
 }
 
-/// Every `stride`-th training row, own-scaled; where the counting starts differs from coin to coin.
-fn sampled(prepared: &Prepared, units: &Scaler, stride: usize) -> Vec<f64> {
+/// Every `stride`-th training row of a span, own-scaled; where the counting starts differs from coin to coin.
+/// `before` rows of the series come before the first of `prepared`.
+fn sampled(
+    prepared: &Prepared,
+    units: &Scaler,
+    rows: Range<usize>,
+    before: usize,
+    stride: usize,
+) -> Vec<f64> {
     let (offset, ratio) = prepared.scaler.offset_and_ratio(units);
     let p = prepared.p();
     let name = prepared.series.symbol.underlying();
     let phase = name.bytes().fold(0_usize, |sum, b| (31 * sum + usize::from(b)) % 65_521) % stride;
     let mut out = Vec::new();
-    for i in prepared.training_runs(0..prepared.series.len()).into_iter().flatten() {
-        if i % stride == phase {
+    for i in prepared.training_runs(rows).into_iter().flatten() {
+        if (before + i) % stride == phase {
             out.push(prepared.series.time(i).0 as f64);
             out.push(prepared.labels[0][i]);
             out.extend((0..p).map(|j| own_scaled(prepared.design[(i, j)], offset[j], ratio[j])));
@@ -345,90 +375,4 @@ fn sampled(prepared: &Prepared, units: &Scaler, stride: usize) -> Vec<f64> {
 /// A value of the design in the coin's own scale; a ratio of 0 leaves the feature out.
 pub fn own_scaled(value: f64, offset: f64, ratio: f64) -> f64 {
     if ratio > 0.0 { (value - offset) / ratio } else { 0.0 }
-}
-
-/// Grams of all segments up to each one, itself included.
-fn cumulative_grams(prepared: &Prepared, plan: &Plan, signs: &[Signs]) -> Vec<Gram> {
-    let n = prepared.series.len();
-    let horizons = prepared.labels.len();
-    let p = prepared.p();
-    let columns: Vec<Vec<f64>> = signs.iter().map(|s| s.of(&prepared.series)).collect();
-    let y = Mat::from_fn(n, horizons + columns.len(), |i, j| {
-        if j < horizons { prepared.labels[j][i] } else { prepared.labels[0][i] * columns[j - horizons][i] }
-    });
-    let mut total = Gram::new(p, y.ncols());
-    (0..plan.segments())
-        .map(|s| {
-            let from = prepared.series.index_at_or_after(plan.edges[s]);
-            let to = prepared.series.index_at_or_after(plan.edges[s + 1]);
-            for run in prepared.training_runs(from..to) {
-                total.add_rows(
-                    prepared.design.as_ref().subrows(run.start, run.len()),
-                    y.as_ref().subrows(run.start, run.len()),
-                );
-            }
-            total.clone()
-        })
-        .collect()
-}
-
-/// A coin's cumulative Grams back from scratch.
-///
-/// # Errors
-/// When the scratch file cannot be read back.
-pub fn read_grams(engine: &Engine<'_>, coin: usize, p: usize, q: usize) -> Result<Vec<Gram>, ScratchError> {
-    let flat = engine.scratch.read(&gram_name(coin))?;
-    Ok(flat.chunks_exact(Gram::flat_len(p, q)).filter_map(|part| Gram::from_flat(p, q, part)).collect())
-}
-
-/// Centred moments of a coin over a run of segments, in common units, if it has enough rows there.
-pub fn coin_moments(grams: &[Gram], segments: Range<usize>, rows_min: f64) -> Option<Moments> {
-    let until = grams.get(segments.end.checked_sub(1)?)?;
-    let span = match segments.start.checked_sub(1) {
-        None => until,
-        Some(before) => {
-            let mut span = until.clone();
-            span.add(&grams[before], -1.0);
-            return (span.rows() >= rows_min).then(|| span.moments()).flatten();
-        }
-    };
-    (span.rows() >= rows_min).then(|| span.moments()).flatten()
-}
-
-fn moments_per_stage(
-    settings: &Settings,
-    plan: &Plan,
-    grams: &[Gram],
-    (scaler, scaled_until): (Scaler, UtcMs),
-    units: &Scaler,
-) -> Work {
-    let needed = rows_min(settings);
-    let horizons = Targets::of(settings).horizons;
-    let own = scaler.offset_and_ratio(units);
-    let scaled = |m: &Moments| m.rescaled(&own.0, &own.1);
-    let level = |m: &Moments| m.beside_own_scale(&own.0, &own.1, horizons).about_zero();
-    let (mut train, mut validation, mut rows) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut level_train, mut level_validation) = (Vec::new(), Vec::new());
-    for fold in &plan.folds {
-        let [inner, full] = Stage::ALL.map(|stage| coin_moments(grams, stage.segments(fold), needed));
-        let judged = coin_moments(grams, fold.validation.clone(), needed / 4.0).filter(|_| inner.is_some());
-        if fold.test.is_some() {
-            level_train.extend([&inner, &full].map(|m| m.as_ref().map(level)));
-            level_validation.push(judged.as_ref().map(level));
-        }
-        rows.extend([&inner, &full].map(|m| m.as_ref().map_or(0.0, |m| m.n)));
-        validation.push(inner.as_ref().zip(judged).map(|(training, judged)| scaled(&judged.about(training))));
-        train.extend([inner, full].map(|m| m.as_ref().map(scaled)));
-    }
-    Work { scaler, scaled_until, own, train, validation, level_train, level_validation, rows }
-}
-
-fn pool(pools: &mut [RawPool], coin: &[Option<Moments>], weight: f64) {
-    for (pool, moments) in pools.iter_mut().zip(coin) {
-        if let Some(moments) = moments {
-            pool.sum.pool(moments, weight);
-            pool.weight += weight;
-            pool.coins += 1;
-        }
-    }
 }

@@ -123,6 +123,12 @@ impl Survey {
         self.coins.iter().map(|coin| coin.symbol.to_string()).collect()
     }
 
+    /// Positions of all coins of the same underlying as the one at a position, itself included.
+    pub fn twins(&self, coin: usize) -> Vec<usize> {
+        let underlying = self.coins[coin].symbol.underlying();
+        (0..self.coins.len()).filter(|&j| self.coins[j].symbol.underlying() == underlying).collect()
+    }
+
     /// From when on a coin is part of the market that others are measured against: from its first bar if
     /// the data began with it, else from the day on which its history is long enough to train. A coin that
     /// passes that gate today then changes no market of the past, neither what labels subtract nor what

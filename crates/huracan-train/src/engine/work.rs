@@ -70,7 +70,7 @@ pub struct Knowledge {
     extra: Once<Extra>,
     slopes: Once<Slopes>,
     judged: Once<Judged>,
-    limits: Once<Vec<Vec<f64>>>,
+    limits: Once<Vec<Option<f64>>>,
     book: LazyBook,
     lanes: Once<(Vec<Vec<LaneFold>>, Vec<Variant>)>,
     tables: Once<Tables>,
@@ -93,7 +93,7 @@ impl Knowledge {
         let base = self.base.read(parts, part::BASE)?;
         let Base { survey, market, plan, units } = &*base;
         if stage == StatisticsPass::STAGE {
-            return done(&StatisticsPass { engine, survey, market, plan, units }, item);
+            return done(&StatisticsPass { engine, survey, market, plan, units, known: None }, item);
         }
         let statistics = &*self.statistics.read(parts, part::STATISTICS)?;
         let pools = &*self.pools.read(parts, part::POOLS)?;
@@ -111,7 +111,7 @@ impl Knowledge {
             let made = || Ok(((0..plan.folds.len()).map(of_fold).collect(), unpooled_variants(settings)));
             let (lanes, candidates) = &*self.lanes.get(made)?;
             return done(
-                &SlopesPass { engine, survey, plan, statistics, pools, extra, lanes, candidates },
+                &SlopesPass { engine, survey, market, plan, statistics, pools, extra, lanes, candidates },
                 item,
             );
         }

@@ -444,23 +444,6 @@ impl Blocks {
         self.0.get(stage).and_then(Option::as_ref)
     }
 
-    /// Per stage 1 and the numbers, or 0.
-    fn to_flat(&self) -> Vec<f64> {
-        let mut flat = Vec::new();
-        for block in &self.0 {
-            let Some(block) = block else {
-                flat.push(0.0);
-                continue;
-            };
-            flat.push(1.0);
-            flat.extend(&block.mean);
-            flat.extend(&block.label);
-            block.own.col_iter().for_each(|c| flat.extend(c.iter()));
-            block.codes.col_iter().for_each(|c| flat.extend(c.iter()));
-        }
-        flat
-    }
-
     fn from_flat(flat: &[f64], p: usize, e: usize) -> Blocks {
         let mut next = flat.iter().copied();
         let mut blocks = Vec::new();
@@ -481,6 +464,23 @@ impl Blocks {
         }
         Blocks(blocks)
     }
+}
+
+/// Blocks as one column: 1 and the numbers of each, or 0.
+fn flat(blocks: &[Option<Block>]) -> Vec<f64> {
+    let mut flat = Vec::new();
+    for block in blocks {
+        let Some(block) = block else {
+            flat.push(0.0);
+            continue;
+        };
+        flat.push(1.0);
+        flat.extend(&block.mean);
+        flat.extend(&block.label);
+        block.own.col_iter().for_each(|c| flat.extend(c.iter()));
+        block.codes.col_iter().for_each(|c| flat.extend(c.iter()));
+    }
+    flat
 }
 
 /// Scratch name of a coin's blocks.

@@ -1,28 +1,36 @@
 //! Every coin's rows encoded, and the moments of the codes with features and label kept.
 
+use super::super::grams::CoinGrams;
 use super::super::lanes::Lane;
 use super::super::passes::Pass;
 use super::super::pools::Pools;
 use super::super::prepare::{Prepared, prepare, read_tail};
-use super::super::statistics::{
-    CoinStatistics, Stage, Statistics, Targets, coin_moments, read_grams, rows_min,
-};
+use super::super::statistics::{CoinStatistics, Stage, Statistics, rows_min};
 use super::super::survey::{Coin, Survey};
 use super::super::{Engine, EngineError, Market};
-use super::{Block, Blocks, Choice, Extra, ExtraPool, block_name, half, own_rows, pooled_head};
-use crate::jobs::checkpoint;
+use super::{Block, Blocks, Choice, Extra, ExtraPool, block_name, flat, half, own_rows, pooled_head};
+use crate::jobs::{JobsError, checkpoint};
+use crate::pool::run_ordered;
 use crate::scratch::ScratchError;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
-use huracan_core::gram::{Gram, Moments};
+use huracan_core::gram::Moments;
 use huracan_core::trial::plan::Plan;
 use std::ops::Range;
 
-/// What a coin brings to the pools: joined moments, not standardised, per stage, and on validation
-/// about its training means.
-pub(in crate::engine) struct Work {
-    train: Vec<Option<Moments>>,
-    validation: Vec<Option<Moments>>,
+/// What a coin brings to the pools of a fold: joined moments, not standardised, inner and full, and on
+/// validation about its training means.
+struct Share {
+    train: [Option<Moments>; 2],
+    validation: Option<Moments>,
+}
+
+/// The pools of a fold and their weights.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct FoldPools {
+    /// Inner and full.
+    train: [(Moments, f64); 2],
+    validation: (Moments, f64),
 }
 
 /// Runs the pass and chooses for every lane and fold.
@@ -38,10 +46,7 @@ pub(super) fn encode(
     pools: &Pools,
     extra: &mut Extra,
 ) -> Result<(), EngineError> {
-    let size = extra.head_len();
-    let zero = || (Moments::zero(size, 1), 0.0);
-    let mut train: Vec<(Moments, f64)> = (0..2 * plan.folds.len()).map(|_| zero()).collect();
-    let mut validation: Vec<(Moments, f64)> = plan.folds.iter().map(|_| zero()).collect();
+    let mut is_whole = true;
     let mut disk: Option<ScratchError> = None;
     let pass = CodesPass { engine, survey, market, plan, statistics, pools, extra };
     let names = survey.names();
@@ -49,19 +54,14 @@ pub(super) fn encode(
     engine.pass(&pass, &names, |i, result| {
         engine.observer.stage_advanced("codes", i + 1, &names[i]);
         match result {
-            Ok(Ok(Some(work))) => {
-                let weight = statistics.coins[i].as_ref().map_or(0.0, |c| c.weight);
-                add(&mut train, &work.train, weight);
-                add(&mut validation, &work.validation, weight);
-            }
-            Ok(Ok(None)) => {}
+            Ok(Ok(())) => {}
             Ok(Err(error)) => disk = Some(error),
             // It goes on without these codes.
             Err(panic) => {
                 engine.scratch.cache().close();
+                is_whole = false;
                 engine.observer.note(&format!("{} has no codes learnt on rows: {panic}", names[i]));
-                let nothing = vec![0.0; 2 * plan.folds.len()];
-                if let Err(error) = engine.scratch.write(&block_name(i), &nothing) {
+                if let Err(error) = leave(engine, i, &vec![None; 2 * plan.folds.len()], &[]) {
                     disk = Some(error);
                 }
             }
@@ -70,6 +70,7 @@ pub(super) fn encode(
     if let Some(error) = disk {
         return Err(error.into());
     }
+    let (train, validation) = pass.add_up(is_whole)?;
     let standardise = |(sum, weight): (Moments, f64), at: usize| -> Option<ExtraPool> {
         if weight <= 0.0 {
             return None;
@@ -87,13 +88,40 @@ pub(super) fn encode(
     Ok(())
 }
 
-fn add(pools: &mut [(Moments, f64)], coin: &[Option<Moments>], weight: f64) {
-    for ((sum, total), moments) in pools.iter_mut().zip(coin) {
-        if let Some(moments) = moments {
-            sum.pool(moments, weight);
-            *total += weight;
+/// Pools of all coins: training per stage (flat), validation per fold.
+type Summed = (Vec<(Moments, f64)>, Vec<(Moments, f64)>);
+
+impl FoldPools {
+    fn empty(size: usize) -> FoldPools {
+        let zero = || (Moments::zero(size, 1), 0.0);
+        FoldPools { train: [zero(), zero()], validation: zero() }
+    }
+
+    fn add(&mut self, share: &Share, weight: f64) {
+        let pools = self.train.iter_mut().chain([&mut self.validation]);
+        for ((sum, total), moments) in pools.zip(share.train.iter().chain([&share.validation])) {
+            if let Some(moments) = moments {
+                sum.pool(moments, weight);
+                *total += weight;
+            }
         }
     }
+}
+
+/// Leaves a coin's blocks on scratch: those of training rows per stage, those of validations per fold.
+fn leave(
+    engine: &Engine<'_>,
+    coin: usize,
+    training: &[Option<Block>],
+    judged: &[Option<Block>],
+) -> Result<(), ScratchError> {
+    engine.scratch.write(&block_name(coin), &flat(training))?;
+    engine.scratch.write(&judged_name(coin), &flat(judged))
+}
+
+/// Scratch name of a coin's blocks over validations.
+fn judged_name(coin: usize) -> String {
+    format!("judged-{coin}")
 }
 
 /// The best of every lane's candidates on the validations so far.
@@ -276,76 +304,136 @@ pub(in crate::engine) struct CodesPass<'a> {
 }
 
 impl Pass for CodesPass<'_> {
-    /// The codes' moments over every fold's validation, flat; those over training rows are on scratch.
-    /// `None` for a coin that has no statistics.
-    type Done = Option<Vec<f64>>;
-    type Out = Option<Work>;
+    /// The codes' moments are on scratch.
+    type Done = ();
+    type Out = ();
     const STAGE: &'static str = "codes";
 
-    fn job(&self, item: usize) -> Result<Option<Vec<f64>>, ScratchError> {
+    fn job(&self, item: usize) -> Result<(), ScratchError> {
         match &self.statistics.coins[item] {
-            Some(known) => self.coin(item, &self.survey.coins[item], known).map(Some),
-            None => Ok(None),
+            Some(known) => self.coin(item, &self.survey.coins[item], known),
+            None => Ok(()),
         }
     }
 
-    fn open(&self, item: usize, seen: Option<Vec<f64>>) -> Result<Option<Work>, ScratchError> {
-        let (Some(known), Some(seen)) = (&self.statistics.coins[item], seen) else { return Ok(None) };
-        let settings = self.engine.settings;
-        let grams = read_grams(self.engine, item, self.statistics.p, Targets::of(settings).count())?;
-        let blocks = self.extra.read(self.engine, item)?;
-        let seen = Blocks::from_flat(&seen, self.extra.p, self.extra.layout.width());
-        let mut work = Work { train: Vec::new(), validation: Vec::new() };
-        for (f, fold) in self.plan.folds.iter().enumerate() {
-            for stage in Stage::ALL {
-                let block = blocks.at(stage.at(f));
-                let training = self.own(known, &grams, stage.segments(fold), rows_min(settings));
-                let train = training.zip(block).map(|(own, block)| self.raw(&own, block));
-                if stage == Stage::Inner {
-                    let judged = self.own(known, &grams, fold.validation.clone(), rows_min(settings) / 4.0);
-                    let judged = judged.zip(seen.at(f)).map(|(own, block)| self.raw(&own, block));
-                    work.validation.push(train.as_ref().zip(judged).map(|(train, seen)| seen.about(train)));
-                }
-                work.train.push(train);
-            }
-        }
-        Ok(Some(work))
+    fn open(&self, _: usize, (): ()) -> Result<(), ScratchError> {
+        Ok(())
     }
 }
 
 impl CodesPass<'_> {
+    /// Adds all coins up, in order; pools of tested folds may be there from another run if every coin could
+    /// be encoded.
+    fn add_up(&self, is_whole: bool) -> Result<Summed, EngineError> {
+        let CodesPass { engine, plan, statistics, extra, .. } = *self;
+        let cache = engine.scratch.cache();
+        let key = |f: usize| {
+            let known = statistics.known.as_ref().filter(|_| is_whole && plan.folds[f].test.is_some())?;
+            Some(known.fit("code pools", f, |inputs| inputs.number(extra.layout.width() as i64)))
+        };
+        let mut pools: Vec<Option<FoldPools>> =
+            (0..plan.folds.len()).map(|f| key(f).and_then(|key| cache.get(&key))).collect();
+        let missing: Vec<usize> = (0..pools.len()).filter(|&f| pools[f].is_none()).collect();
+        for &f in &missing {
+            pools[f] = Some(FoldPools::empty(extra.head_len()));
+        }
+        let mut disk = None;
+        let shares = |item: usize| self.shares(item, &missing);
+        run_ordered(engine.workers, statistics.coins.len(), engine.stop, shares, |item, result| {
+            match result {
+                Ok(Ok(shares)) => {
+                    let weight = statistics.coins[item].as_ref().map_or(0.0, |coin| coin.weight);
+                    for (f, share) in missing.iter().zip(shares) {
+                        pools[*f].iter_mut().for_each(|pools| pools.add(&share, weight));
+                    }
+                }
+                Ok(Err(error)) => disk = Some(EngineError::from(error)),
+                // What was encoded can be added up: a fault of the program, and no coin's.
+                Err(panic) => {
+                    disk = Some(JobsError { code: "codes_not_pooled", text: panic }.into());
+                }
+            }
+        })?;
+        if let Some(error) = disk {
+            return Err(error);
+        }
+        for (f, pools) in missing.iter().filter_map(|&f| Some((f, pools[f].as_ref()?))) {
+            key(f).iter().for_each(|key| cache.put(key, pools));
+        }
+        let (mut train, mut validation) = (Vec::new(), Vec::new());
+        for pools in pools.into_iter().flatten() {
+            train.extend(pools.train);
+            validation.push(pools.validation);
+        }
+        Ok((train, validation))
+    }
+
+    /// What a coin brings to some folds; nothing where it has no statistics.
+    fn shares(&self, item: usize, folds: &[usize]) -> Result<Vec<Share>, ScratchError> {
+        let Some(known) = &self.statistics.coins[item] else { return Ok(Vec::new()) };
+        let (engine, needed) = (self.engine, rows_min(self.engine.settings));
+        let grams = self.grams(item, known);
+        let blocks = self.extra.read(engine, item)?;
+        let seen = engine.scratch.read(&judged_name(item))?;
+        let seen = Blocks::from_flat(&seen, self.extra.p, self.extra.layout.width());
+        let share = |&f: &usize| {
+            let fold = &self.plan.folds[f];
+            let train = |stage: Stage| -> Result<Option<Moments>, ScratchError> {
+                let Some(block) = blocks.at(stage.at(f)) else { return Ok(None) };
+                let own = self.own(known, &grams, stage.segments(fold), needed)?;
+                Ok(own.map(|own| self.raw(&own, block)))
+            };
+            let train = [train(Stage::Inner)?, train(Stage::Full)?];
+            let validation = match (&train[0], seen.at(f)) {
+                (Some(train), Some(block)) => {
+                    let judged = self.own(known, &grams, fold.validation.clone(), needed / 4.0)?;
+                    judged.map(|own| self.raw(&own, block).about(train))
+                }
+                _ => None,
+            };
+            Ok(Share { train, validation })
+        };
+        folds.iter().map(share).collect()
+    }
+
+    fn grams<'a>(&'a self, index: usize, known: &'a CoinStatistics) -> CoinGrams<'a> {
+        let shelf = self.statistics.shelf(self.engine, self.market, self.plan);
+        shelf.of(index, &self.survey.coins[index], &known.scaler)
+    }
+
     /// A coin's own moments over a run of segments, in its own scale; one target, the label.
     fn own(
         &self,
         known: &CoinStatistics,
-        grams: &[Gram],
+        grams: &CoinGrams<'_>,
         segments: Range<usize>,
         needed: f64,
-    ) -> Option<Moments> {
-        let moments = coin_moments(grams, segments, needed)?;
-        Some(moments.rescaled(&known.own.0, &known.own.1).targets(&[0]))
+    ) -> Result<Option<Moments>, ScratchError> {
+        let moments = grams.moments(segments, needed)?;
+        Ok(moments.map(|m| m.rescaled(&known.own.0, &known.own.1).targets(&[0])))
     }
 
-    /// Leaves the blocks of a coin on scratch and hands back those of its validations, flat.
-    fn coin(&self, index: usize, coin: &Coin, known: &CoinStatistics) -> Result<Vec<f64>, ScratchError> {
+    /// Leaves the blocks of a coin on scratch.
+    fn coin(&self, index: usize, coin: &Coin, known: &CoinStatistics) -> Result<(), ScratchError> {
         let (engine, settings) = (self.engine, self.engine.settings);
-        let grams = read_grams(engine, index, self.statistics.p, Targets::of(settings).count())?;
+        let grams = self.grams(index, known);
         let needed = rows_min(settings);
         let mut rows = LazyRows { pass: self, index, coin, known, all: None, tail: None };
         let mut blocks = Vec::with_capacity(2 * self.plan.folds.len());
         let mut judged_blocks = Vec::with_capacity(self.plan.folds.len());
         for (f, fold) in self.plan.folds.iter().enumerate() {
             checkpoint();
-            let own = |segments: Range<usize>, needed: f64| self.own(known, &grams, segments, needed);
-            let [inner, full] = Stage::ALL.map(|stage| own(stage.segments(fold), needed));
-            let judged = own(fold.validation.clone(), needed / 4.0).filter(|_| inner.is_some());
-            let moments = FoldMoments { inner, full, judged };
-            let made = self.cached((index, coin), f, || self.blocks_of(&mut rows, f, &moments))?;
+            let made = self.cached((index, coin), f, || {
+                let own = |segments: Range<usize>, needed: f64| self.own(known, &grams, segments, needed);
+                let inner = own(Stage::Inner.segments(fold), needed)?;
+                let full = own(Stage::Full.segments(fold), needed)?;
+                let judged = own(fold.validation.clone(), needed / 4.0)?.filter(|_| inner.is_some());
+                self.blocks_of(&mut rows, f, &FoldMoments { inner, full, judged })
+            })?;
             blocks.extend([made.inner, made.full]);
             judged_blocks.push(made.judged);
         }
-        engine.scratch.write(&block_name(index), &Blocks(blocks).to_flat())?;
-        Ok(Blocks(judged_blocks).to_flat())
+        leave(engine, index, &blocks, &judged_blocks)
     }
 
     /// The blocks of a tested fold, from another run where they were made there.

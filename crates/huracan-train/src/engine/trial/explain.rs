@@ -7,13 +7,14 @@
 
 use super::heads::{Known, StageHeads};
 use super::{CoinRows, FinalHead, Scene, Tables, TrialPass, rows_of};
+use crate::cache::Key;
 use crate::engine::extra::Extra;
 use crate::engine::lanes::{Lane, OwnBasis, Slopes, prior_name};
 use crate::engine::part;
 use crate::engine::passes::Pass;
 use crate::engine::pools::{Codes, Pools};
 use crate::engine::prepare::{Prepared, prepare};
-use crate::engine::statistics::{Stage, Statistics, Targets, own_scaled, read_grams};
+use crate::engine::statistics::{Stage, Statistics, own_scaled};
 use crate::engine::survey::Survey;
 use crate::engine::tape::{CoinTape, position_size};
 use crate::engine::verdicts::{CoinVerdict, Verdicts, test_days};
@@ -21,8 +22,8 @@ use crate::engine::{Engine, EngineError, Market};
 use crate::scratch::ScratchError;
 use faer::{Mat, MatRef};
 use huracan_core::bank::{Delta, block_permutation, permutation_delta};
-use huracan_core::drift::{DriftReport, FeatureReference, Reference, coverage, past_psis, report};
-use huracan_core::encoder::{CodeMap, Encoder};
+use huracan_core::drift::{DriftReport, FeatureReference, Reference, coverage, past_psis, psi_limit, report};
+use huracan_core::encoder::{CodeMap, Encoder, Scaler};
 use huracan_core::regime::Regime;
 use huracan_core::series::Series;
 use huracan_core::trial::metrics::{ScoreQuality, score_quality};
@@ -53,7 +54,7 @@ const BLOCK_DAYS: f64 = 3.0;
 const WINDOW_DAYS: f64 = 7.0;
 /// Coins whose quiet weeks make the limits.
 const LIMIT_COINS: usize = 64;
-/// Every how many training rows one is kept for a reference: neighbours say the same.
+/// Every how many usual rows one is looked at: neighbours say the same.
 const REFERENCE_STRIDE: usize = 4;
 /// Coins whose features are permuted when the head is not linear in them: every permutation encodes
 /// the rows again.
@@ -140,8 +141,8 @@ impl Pass for QuietWeeksPass<'_> {
 pub(in crate::engine) struct ExplainPass<'a> {
     pub(in crate::engine) trial: &'a TrialPass<'a>,
     pub(in crate::engine) judged: &'a Judged,
-    /// Per feature, what quiet weeks reached.
-    pub(in crate::engine) limits: &'a [Vec<f64>],
+    /// Per feature, the limit that quiet weeks set.
+    pub(in crate::engine) limits: &'a [Option<f64>],
     /// The encoder whose reconstruction is watched.
     pub(in crate::engine) encoder: Option<&'a Encoder>,
 }
@@ -196,18 +197,19 @@ pub fn explain(
     let symbol = |n: usize| survey.coins[judged.coins[n].index].symbol.to_string();
     let sample: Vec<String> = judged.sample().into_iter().map(symbol).collect();
     let coins: Vec<String> = (0..judged.coins.len()).map(symbol).collect();
-    let mut limits: Vec<Vec<f64>> = vec![Vec::new(); names.len()];
+    let mut psis: Vec<Vec<f64>> = vec![Vec::new(); names.len()];
     let mut disk: Option<ScratchError> = None;
     engine.observer.stage_started(QuietWeeksPass::STAGE, sample.len());
     engine.pass(&QuietWeeksPass { trial: &trial, judged: &judged }, &sample, |n, result| {
         engine.observer.stage_advanced(QuietWeeksPass::STAGE, n + 1, &sample[n]);
         match result {
-            Ok(Ok(weeks)) => limits.iter_mut().zip(weeks).for_each(|(all, weeks)| all.extend(weeks)),
+            Ok(Ok(weeks)) => psis.iter_mut().zip(weeks).for_each(|(all, weeks)| all.extend(weeks)),
             Ok(Err(error)) => disk = Some(error),
             Err(_) => {}
         }
     })?;
     engine.observer.stage_finished(QuietWeeksPass::STAGE);
+    let limits: Vec<Option<f64>> = psis.iter().map(|psis| psi_limit(psis)).collect();
     engine.share(part::LIMITS, &limits)?;
     engine.observer.stage_started(ExplainPass::STAGE, coins.len());
     let encoder = yardstick(pools, extra, slopes, plan, judged.lane);
@@ -257,24 +259,11 @@ pub(in crate::engine) fn yardstick(
     pools.encoder(plan, last, codes)
 }
 
-/// Scratch name of every [`REFERENCE_STRIDE`]th row of a coin.
-fn reference_name(coin: usize) -> String {
-    format!("reference-{coin}")
-}
-
-/// Leaves the rows that a coin's last week will be compared with on scratch, feature by feature; NaN where
-/// a row may not be looked at.
-///
-/// # Errors
-/// When the scratch file cannot be written.
-pub(in crate::engine) fn write_reference(
-    engine: &Engine<'_>,
-    coin: usize,
-    prepared: &Prepared,
-) -> Result<(), ScratchError> {
-    let n = prepared.series.len();
-    let of = |j: usize| column(prepared, j, 0, n).into_iter().step_by(REFERENCE_STRIDE);
-    engine.scratch.write(&reference_name(coin), &(0..prepared.p()).flat_map(of).collect::<Vec<f64>>())
+/// What a coin's features looked like until a week before what is frozen was fitted, limits aside.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Usual {
+    features: Vec<FeatureReference>,
+    coverage: f64,
 }
 
 impl TrialPass<'_> {
@@ -308,10 +297,54 @@ impl TrialPass<'_> {
         Ok(weeks)
     }
 
-    /// End of the rows that the final heads were trained on.
-    fn training_end(&self, series: &Series) -> usize {
-        let end = self.plan.folds.last().map_or(UtcMs(i64::MIN), |fold| fold.train_end);
-        series.index_at_or_after(end)
+    /// End of the rows that a coin's last week is compared with: a week before what is frozen was fitted, so
+    /// that they stay the same for a week and the two never overlap.
+    fn usual_end(&self, series: &Series) -> usize {
+        let week = (WINDOW_DAYS * UtcMs::DAY as f64) as i64;
+        let end = series.index_at_or_after(UtcMs(self.plan.frozen_end.0 - week));
+        end.min(series.len().saturating_sub(self.window_rows()))
+    }
+
+    /// The key of something that a coin's usual rows are made into.
+    fn usual_key(&self, kind: &'static str, index: usize, scaler: &Scaler) -> Option<Key> {
+        let known = self.statistics.known.as_ref()?;
+        Some(known.frozen_of(kind, index, |inputs| inputs.numbers(&scaler.center).numbers(&scaler.scale)))
+    }
+
+    /// What a coin's features usually look like; `None` where nothing of one is known.
+    fn usual(
+        &self,
+        index: usize,
+        rows: &mut CoinRows<'_>,
+        names: &[String],
+    ) -> Result<Option<Usual>, ScratchError> {
+        let key = self.usual_key("usual", index, &rows.known.scaler);
+        self.cached(key, || {
+            let end = self.usual_end(rows.series);
+            let prepared = &rows.all()?.prepared;
+            let of = |j: usize| column(prepared, j, 0, end).into_iter().step_by(REFERENCE_STRIDE).collect();
+            let columns: Vec<Vec<f64>> = (0..names.len()).map(of).collect();
+            let fitted = names.iter().zip(&columns).map(|(name, v)| FeatureReference::fit(name, v, None));
+            let features: Option<Vec<FeatureReference>> = fitted.collect();
+            let columns: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+            Ok(features.zip(coverage(&columns)).map(|(features, coverage)| Usual { features, coverage }))
+        })
+    }
+
+    /// Some of a coin's usual rows, one after the other, in its own scale.
+    fn usual_rows(&self, index: usize, rows: &mut CoinRows<'_>) -> Result<Vec<f64>, ScratchError> {
+        let known = rows.known;
+        let key = self.usual_key("usual rows", index, &known.scaler);
+        self.cached(key, || {
+            let end = self.usual_end(rows.series);
+            let prepared = &rows.all()?.prepared;
+            let (offset, ratio) = &known.own;
+            let of = |i: usize| {
+                (0..prepared.p()).map(move |j| own_scaled(prepared.design[(i, j)], offset[j], ratio[j]))
+            };
+            let seen = (0..end).step_by(REFERENCE_STRIDE * REFERENCE_STRIDE).filter(|&i| prepared.usable[i]);
+            Ok(seen.flat_map(of).collect())
+        })
     }
 
     /// PSIs of past weeks against what was before them, per feature.
@@ -322,55 +355,40 @@ impl TrialPass<'_> {
         (0..prepared.p()).map(|j| past_psis(&column(prepared, j, 0, end), week, week, past)).collect()
     }
 
-    /// The last week of a coin against the training rows of its final head.
+    /// The last week of a coin against its usual rows.
     fn drift(
         &self,
         importance: &[f64],
         coin: &JudgedCoin,
         rows: &mut CoinRows<'_>,
         names: &[String],
-        limits: &[Vec<f64>],
+        limits: &[Option<f64>],
         encoder: Option<&Encoder>,
     ) -> Result<Option<DriftReport>, ScratchError> {
         let series = rows.series;
-        let (n, week) = (series.len(), self.window_rows());
-        let Some((known, before)) = self.statistics.coins[coin.index].as_ref().zip(n.checked_sub(week))
-        else {
+        let week = self.window_rows();
+        let Some(before) = series.len().checked_sub(week) else { return Ok(None) };
+        let Some(Usual { mut features, coverage }) = self.usual(coin.index, rows, names)? else {
             return Ok(None);
         };
-        let end = self.training_end(series).min(before);
-        let sample = self.engine.scratch.read(&reference_name(coin.index))?;
-        let sampled = n.div_ceil(REFERENCE_STRIDE);
-        let training: Vec<&[f64]> = sample
-            .chunks_exact(sampled.max(1))
-            .map(|column| &column[..end.div_ceil(REFERENCE_STRIDE)])
-            .collect();
-        let features: Option<Vec<FeatureReference>> = names
-            .iter()
-            .zip(&training)
-            .zip(limits)
-            .map(|((name, values), limits)| FeatureReference::fit(name, values, limits))
-            .collect();
-        let errors = |rows: Vec<usize>, value: &dyn Fn(usize, usize) -> f64| -> Vec<f64> {
-            let Some(encoder) = encoder else { return Vec::new() };
-            let (offset, ratio) = &known.own;
-            let scaled = |row: usize, j: usize| own_scaled(value(row, j), offset[j], ratio[j]);
-            let z = Mat::from_fn(rows.len(), names.len(), |i, j| scaled(rows[i], j));
-            encoder.reconstruction_error(z.as_ref())
+        features.iter_mut().zip(limits).for_each(|(feature, limit)| feature.psi_max = *limit);
+        let errors = |z: Mat<f64>| encoder.map_or_else(Vec::new, |e| e.reconstruction_error(z.as_ref()));
+        let usual = match encoder {
+            Some(_) => self.usual_rows(coin.index, rows)?,
+            None => Vec::new(),
         };
-        let usual = (0..end.div_ceil(REFERENCE_STRIDE)).step_by(REFERENCE_STRIDE);
-        let usual: Vec<usize> = usual.filter(|&i| training.first().is_some_and(|c| !c[i].is_nan())).collect();
-        let usual = errors(usual, &|i, j| training[j][i]);
-        let Some((features, coverage)) = features.zip(coverage(&training)) else { return Ok(None) };
+        let p = names.len();
+        let usual = errors(Mat::from_fn(usual.len() / p.max(1), p, |i, j| usual[i * p + j]));
         let reference = Reference::new(features, week, coverage, &usual);
+        let (offset, ratio) = &rows.known.own;
         // A coin that is gone had its last week long ago.
         let Scene { prepared, first, .. } = rows.of((series.time(before), series.end()))?;
         let from = before - first;
-        let window: Vec<Vec<f64>> =
-            (0..names.len()).map(|j| column(prepared, j, from, from + week)).collect();
+        let window: Vec<Vec<f64>> = (0..p).map(|j| column(prepared, j, from, from + week)).collect();
         let window: Vec<&[f64]> = window.iter().map(Vec::as_slice).collect();
-        let seen = (from..from + week).filter(|&i| prepared.usable[i]).collect();
-        let seen = errors(seen, &|i, j| prepared.design[(i, j)]);
+        let seen: Vec<usize> = (from..from + week).filter(|&i| prepared.usable[i]).collect();
+        let scaled = |i: usize, j: usize| own_scaled(prepared.design[(seen[i], j)], offset[j], ratio[j]);
+        let seen = errors(Mat::from_fn(seen.len(), p, scaled));
         Ok(report(&reference, &window, importance, &seen))
     }
 
@@ -416,7 +434,7 @@ impl TrialPass<'_> {
         let mut known = Known {
             index,
             statistics,
-            grams: read_grams(engine, index, self.statistics.p, Targets::of(settings).count())?,
+            grams: self.grams(index, statistics),
             priors: engine.scratch.read(&prior_name(index))?,
             blocks: self.extra.read(engine, index)?,
             own_basis: OwnBasis::default(),
@@ -440,7 +458,7 @@ impl TrialPass<'_> {
             let worth = self.cached(key, || {
                 let rows = rows.of(span)?;
                 let Scene { prepared, tape, .. } = rows;
-                let heads = self.stage_heads(&mut known, f, Stage::Full);
+                let heads = self.stage_heads(&mut known, f, Stage::Full)?;
                 let first_day = span.0.day();
                 let days = (span.1.0 - 1).div_euclid(UtcMs::DAY) - first_day + 1;
                 let mut worth = FoldWorth::new(days.max(0) as usize, 0, 0);

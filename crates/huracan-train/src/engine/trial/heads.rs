@@ -4,11 +4,13 @@
 
 use super::TrialPass;
 use crate::engine::extra::Blocks;
+use crate::engine::grams::CoinGrams;
 use crate::engine::lanes::{Lane, OwnBasis, unpooled_head};
 use crate::engine::pools::{Codes, Pool, Variant};
-use crate::engine::statistics::{CoinStatistics, Stage, coin_moments, rows_min};
+use crate::engine::statistics::{CoinStatistics, Stage, rows_min};
+use crate::scratch::ScratchError;
 use faer::Mat;
-use huracan_core::gram::{Gram, Moments};
+use huracan_core::gram::Moments;
 use huracan_core::heads::own::deviations;
 use huracan_core::regime::Regime;
 use std::collections::BTreeMap;
@@ -67,7 +69,7 @@ pub(super) struct StageHeads {
 pub(super) struct Known<'a> {
     pub(super) index: usize,
     pub(super) statistics: &'a CoinStatistics,
-    pub(super) grams: Vec<Gram>,
+    pub(super) grams: CoinGrams<'a>,
     pub(super) priors: Vec<f64>,
     pub(super) blocks: Blocks,
     pub(super) own_basis: OwnBasis,
@@ -76,22 +78,28 @@ pub(super) struct Known<'a> {
 }
 
 impl TrialPass<'_> {
-    pub(super) fn stage_heads(&self, known: &mut Known<'_>, f: usize, stage: Stage) -> Option<StageHeads> {
+    pub(super) fn stage_heads(
+        &self,
+        known: &mut Known<'_>,
+        f: usize,
+        stage: Stage,
+    ) -> Result<Option<StageHeads>, ScratchError> {
         let settings = self.engine.settings;
         let (p, lanes) = (self.statistics.p, &self.tables.lanes[f]);
         let at = stage.at(f);
         let pool: &Pool = &self.pools.stages[at];
         let mut own_basis = std::mem::take(&mut known.own_basis);
-        let raw_at = |f: usize, stage: Stage| {
-            let raw = coin_moments(&known.grams, stage.segments(&self.plan.folds[f]), rows_min(settings))?;
-            Some(raw.rescaled(&known.statistics.own.0, &known.statistics.own.1))
+        let raw_at = |f: usize, stage: Stage| -> Result<Option<Moments>, ScratchError> {
+            let raw = known.grams.moments(stage.segments(&self.plan.folds[f]), rows_min(settings))?;
+            Ok(raw.map(|raw| raw.rescaled(&known.statistics.own.0, &known.statistics.own.1)))
         };
-        let own_at = |f: usize, stage: Stage| {
-            Some(raw_at(f, stage)?.standardised(&self.pools.stages[stage.at(f)].deviation))
+        let own_at = |f: usize, stage: Stage| -> Result<Option<Moments>, ScratchError> {
+            let deviation = &self.pools.stages[stage.at(f)].deviation;
+            Ok(raw_at(f, stage)?.map(|raw| raw.standardised(deviation)))
         };
-        let raw = raw_at(f, stage)?;
+        let Some(raw) = raw_at(f, stage)? else { return Ok(None) };
         let own = raw.standardised(&pool.deviation);
-        let basis = own_basis.at(f, stage, Some(&own), &own_at);
+        let basis = own_basis.at(f, stage, Some(&own), &own_at)?;
         let heads_len = lanes.len() * p + self.extra.lanes().count() * self.extra.head_len();
         let priors = &known.priors[at * heads_len..(at + 1) * heads_len];
         let survival = match stage {
@@ -179,7 +187,7 @@ impl TrialPass<'_> {
             }
         }
         known.own_basis = own_basis;
-        Some(StageHeads { heads, moments: raw })
+        Ok(Some(StageHeads { heads, moments: raw }))
     }
 
     pub(super) fn final_heads(

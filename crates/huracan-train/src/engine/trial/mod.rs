@@ -12,11 +12,12 @@ use heads::{Known, StageHeads, over};
 
 use crate::cache::Key;
 use crate::engine::extra::Extra;
+use crate::engine::grams::CoinGrams;
 use crate::engine::lanes::{self, Lane, LaneFold, OwnBasis, PLACEBO, Slopes, prior_name};
 use crate::engine::passes::Pass;
 use crate::engine::pools::Pools;
 use crate::engine::prepare::{Prepared, Signs, prepare, read_tail, tail_start};
-use crate::engine::statistics::{CoinStatistics, Stage, Statistics, Targets, placebo_signs, read_grams};
+use crate::engine::statistics::{CoinStatistics, Stage, Statistics, placebo_signs};
 use crate::engine::survey::{Coin, Failed, Survey};
 use crate::engine::tape::{CoinTape, FoldRecord, hedged, policy_grid, position_size, record};
 use crate::engine::{Engine, EngineError, Market};
@@ -362,10 +363,19 @@ impl<'a> CoinRows<'a> {
         CoinRows { pass, index, known, series, tape, all: None, tail: None }
     }
 
+    /// All rows.
+    fn all(&mut self) -> Result<&Scene<'a>, ScratchError> {
+        self.scene(false)
+    }
+
     /// Rows that a span of time is among.
     fn of(&mut self, span: (UtcMs, UtcMs)) -> Result<&Scene<'a>, ScratchError> {
+        let is_late = span.0 >= tail_start(self.pass.plan);
+        self.scene(is_late)
+    }
+
+    fn scene(&mut self, is_late: bool) -> Result<&Scene<'a>, ScratchError> {
         let pass = self.pass;
-        let is_late = span.0 >= tail_start(pass.plan);
         let place = if is_late { &mut self.tail } else { &mut self.all };
         let made = match place.take() {
             Some(made) => made,
@@ -391,11 +401,10 @@ impl TrialPass<'_> {
         let series = coin.series(self.engine.scratch)?;
         let regimes = regime::tags(&series, &RegimeRules::default());
         let mut rows = CoinRows::new(self, index, known, &series, &self.tables.signs);
-        let q = Targets::of(settings).count();
         let mut known = Known {
             index,
             statistics: known,
-            grams: read_grams(self.engine, index, self.statistics.p, q)?,
+            grams: self.grams(index, known),
             priors: self.engine.scratch.read(&prior_name(index))?,
             blocks: self.extra.read(self.engine, index)?,
             own_basis: OwnBasis::default(),
@@ -426,7 +435,7 @@ impl TrialPass<'_> {
             let digests = self.statistics.known.as_ref().filter(|_| fold.test.is_some());
             let key = digests.map(|known| known.fit_of("validation", f, index, of_coin));
             let (totals, scores) = self.cached(key, || {
-                let heads = self.stage_heads(&mut known, f, Stage::Inner);
+                let heads = self.stage_heads(&mut known, f, Stage::Inner)?;
                 let span = (fold.validation_start, fold.train_end);
                 Ok(self.validate(&known, rows.of(span)?, heads.as_ref(), f, span))
             })?;
@@ -434,13 +443,13 @@ impl TrialPass<'_> {
             trial.validation_scores.push(scores);
             match fold.test {
                 None => {
-                    let heads = self.stage_heads(&mut known, f, Stage::Full);
+                    let heads = self.stage_heads(&mut known, f, Stage::Full)?;
                     trial.heads = self.final_heads(&known, heads.as_ref(), f);
                 }
                 Some(span) => {
                     let key = digests.and_then(|known| known.test_of("test", f, index, of_coin));
                     let tested = self.cached(key, || {
-                        let heads = self.stage_heads(&mut known, f, Stage::Full);
+                        let heads = self.stage_heads(&mut known, f, Stage::Full)?;
                         Ok(self.test(&known, rows.of(span)?, heads.as_ref(), f, span))
                     })?;
                     tested.into_trial(f, &mut trial, &mut work);
@@ -454,6 +463,11 @@ impl TrialPass<'_> {
         }
         work.trial = Some(trial);
         Ok(work)
+    }
+
+    fn grams<'a>(&'a self, index: usize, known: &'a CoinStatistics) -> CoinGrams<'a> {
+        let shelf = self.statistics.shelf(self.engine, self.market, self.plan);
+        shelf.of(index, &self.survey.coins[index], &known.scaler)
     }
 
     /// A piece of the trial, from another run where it was made there.
