@@ -3,7 +3,7 @@
 //! Files of little-endian f64 with a length and a checksum in front. They are cache: deleted when
 //! the run ends, swept when the next one starts, never part of the store's contract.
 
-use crate::cache::Cache;
+use crate::cache::{Cache, checksum};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -93,8 +93,10 @@ impl Scratch {
         let path = self.dir.join(name);
         let mut bytes = Vec::with_capacity(8 * values.len() + HEADER);
         bytes.extend((values.len() as u64).to_le_bytes());
-        bytes.extend(checksum(values.iter().copied()).to_le_bytes());
+        bytes.extend([0; 8]);
         values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
+        let sum = checksum(&bytes[HEADER..]);
+        bytes[8..HEADER].copy_from_slice(&sum.to_le_bytes());
         fs::write(&path, &bytes).map_err(|source| ScratchError::Io { path: path.clone(), source })?;
         match &self.beyond {
             Some(beyond) => beyond.leave(name, &bytes).map_err(|source| ScratchError::Io { path, source }),
@@ -131,12 +133,10 @@ impl Scratch {
         if !whole {
             return Err(ScratchError::Corrupt { path });
         }
-        let values: Vec<f64> =
-            bytes[HEADER..].chunks_exact(8).map(|c| f64::from_le_bytes(array(c))).collect();
-        if checksum(values.iter().copied()).to_le_bytes() != bytes[8..HEADER] {
+        if checksum(&bytes[HEADER..]).to_le_bytes() != bytes[8..HEADER] {
             return Err(ScratchError::Corrupt { path });
         }
-        Ok(values)
+        Ok(bytes[HEADER..].as_chunks::<8>().0.iter().map(|v| f64::from_le_bytes(*v)).collect())
     }
 }
 
@@ -162,13 +162,6 @@ static FETCHED: AtomicU64 = AtomicU64::new(0);
 
 /// Length and checksum in front of the values, bytes.
 const HEADER: usize = 16;
-
-/// A multiplicative hash of the bits: notices torn and swapped writes, defends against nobody.
-fn checksum(values: impl Iterator<Item = f64>) -> u64 {
-    values.fold(0x9e37_79b9_7f4a_7c15, |h, v| {
-        (h ^ v.to_bits()).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29)
-    })
-}
 
 fn array(bytes: &[u8]) -> [u8; 8] {
     let mut out = [0; 8];

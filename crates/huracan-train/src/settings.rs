@@ -142,6 +142,8 @@ pub struct Settings {
     pub placebos: usize,
     /// Run on sign-flipped labels and returns instead of the real ones; publishes no champion.
     pub placebo_run: Option<Seed>,
+    /// Whether it is measured what every feature is worth; no verdict depends on it.
+    pub feature_worth: bool,
     /// Coins of known truth that every run is held against.
     pub canaries: CanarySettings,
     /// Days after which roster and models expire.
@@ -217,6 +219,7 @@ impl Settings {
             champion: ChampionRule::default(),
             placebos: 16,
             placebo_run: None,
+            feature_worth: true,
             canaries: CanarySettings::default(),
             model_ttl_days: 7.0,
             prior_trials: Vec::new(),

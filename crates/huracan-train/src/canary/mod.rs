@@ -296,6 +296,8 @@ pub fn settings(settings: &Settings, survey: &Survey) -> Settings {
         universe: Universe::All,
         until: Some(survey.until),
         seed: settings.seed.child("canaries", 0),
+        // No verdict reads it, and nobody asks what a canary's features are worth.
+        feature_worth: false,
         ..settings.clone()
     }
 }

@@ -187,7 +187,7 @@ fn a_night_makes_again_what_changed_and_publishes_what_a_run_from_nothing_would(
     let folder = tempfile::tempdir().unwrap();
     let before = night(day(first), &source, Some(folder.path()));
     // Grams are read back by the run that made them.
-    let found = |(kind, counts): (&&str, &Counts)| *kind != &"grams" && counts.hits > 0;
+    let found = |(kind, counts): (&&str, &Counts)| *kind != "grams" && counts.hits > 0;
     assert!(!before.counts.iter().any(found), "{:?}", before.counts);
     let after = night(day(first + 1), &source, Some(folder.path()));
     let scratch = night(day(first + 1), &source, None);

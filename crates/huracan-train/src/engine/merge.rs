@@ -3,6 +3,7 @@
 
 use super::grams::{CoinGrams, GramShelf};
 use super::known::Known;
+use super::pools::PooledFold;
 use super::prepare::scaled_until;
 use super::statistics::{CoinStatistics, RawPool, Stage, Statistics, Targets, rows_min};
 use super::survey::{Failed, Survey};
@@ -17,22 +18,48 @@ use huracan_core::gram::Moments;
 use huracan_core::trial::plan::{Fold, Plan};
 use std::collections::BTreeMap;
 
-/// All pools of one fold.
-#[derive(Clone, serde::Serialize, serde::Deserialize)]
-struct FoldPools {
-    /// Inner and full.
-    train: [RawPool; 2],
-    validation: RawPool,
-    /// Inner and full, of a tested fold.
-    level_train: Vec<RawPool>,
-    /// Of a tested fold.
-    level_validation: Vec<RawPool>,
-    #[serde(with = "huracan_core::wire::mats")]
-    scatter_inner: Vec<Mat<f64>>,
-    #[serde(with = "huracan_core::wire::mats")]
-    scatter_full: Vec<Mat<f64>>,
+/// All pools of one fold, before standardising.
+pub struct RawFold {
+    /// Own-scaled features about the coins' means, inner and full.
+    pub(super) train: [RawPool; 2],
+    /// Validation of the same.
+    pub(super) validation: RawPool,
+    /// Own-scaled features beside those in common units, differences between coins included; inner and full
+    /// of a tested fold.
+    pub(super) level_train: Vec<RawPool>,
+    /// Validation of the same.
+    pub(super) level_validation: Vec<RawPool>,
+    /// What the reduced-rank regression is made of, inner and full, per group of targets (the label with
+    /// its horizons, then each placebo): `Σ w·c c'` over coins and horizons, c a coin's covariances of
+    /// own-scaled features with the label in units of the label's deviation. Empty where it is not tried.
+    pub(super) scatter: [Vec<Mat<f64>>; 2],
     /// Training rows of every coin that has any, inner and full.
-    rows: BTreeMap<String, [f64; 2]>,
+    pub(super) rows: CoinRows,
+}
+
+/// Training rows by the coin's name, inner and full.
+pub type CoinRows = BTreeMap<String, [f64; 2]>;
+
+/// A fold's pools as sums over coins, or what was made of them in another run.
+pub enum FoldSource {
+    /// Sums.
+    Raw(Box<RawFold>),
+    /// Made.
+    Made(Box<PooledFold>),
+}
+
+impl FoldSource {
+    fn rows(&self) -> &CoinRows {
+        match self {
+            FoldSource::Raw(raw) => &raw.rows,
+            FoldSource::Made(made) => &made.rows,
+        }
+    }
+}
+
+/// The key of a fold's pools among what outlives a run.
+pub(super) fn key(plan: &Plan, known: Option<&Known>, fold: usize) -> Option<Key> {
+    Some(known.filter(|_| plan.folds[fold].test.is_some())?.fit("pools", fold, |inputs| inputs))
 }
 
 /// What a coin brings to the pools of one fold.
@@ -68,32 +95,21 @@ impl Merge<'_> {
         loop {
             // What is kept was made of all coins.
             let is_whole = failed.is_empty();
-            let mut pools: Vec<Option<FoldPools>> = (0..self.plan.folds.len())
-                .map(|f| {
-                    self.key(f).filter(|_| is_whole).and_then(|key| self.engine.scratch.cache().get(&key))
-                })
-                .collect();
+            let found = |f: usize| {
+                let key = key(self.plan, self.known, f).filter(|_| is_whole)?;
+                self.engine.scratch.cache().get(&key).map(|made| FoldSource::Made(Box::new(made)))
+            };
+            let mut pools: Vec<Option<FoldSource>> = (0..self.plan.folds.len()).map(found).collect();
             let was_kept: Vec<bool> = pools.iter().map(Option::is_some).collect();
             let before = failed.len();
             self.add_up(scalers, &mut broken, &mut pools, failed)?;
             if failed.len() == before || !was_kept.contains(&true) {
-                for (f, pools) in pools.iter().enumerate().filter(|(f, _)| !was_kept[*f]) {
-                    let key = self.key(f).filter(|_| failed.is_empty());
-                    key.iter()
-                        .zip(pools)
-                        .for_each(|(key, pools)| self.engine.scratch.cache().put(key, pools));
-                }
                 return Ok(self.statistics(scalers, &broken, pools));
             }
         }
     }
 
-    fn key(&self, fold: usize) -> Option<Key> {
-        let known = self.known.filter(|_| self.plan.folds[fold].test.is_some())?;
-        Some(known.fit("pools", fold, |inputs| inputs))
-    }
-
-    fn empty(&self, fold: &Fold) -> FoldPools {
+    fn empty(&self, fold: &Fold) -> RawFold {
         let (p, targets) = (self.shelf.p, Targets::of(self.engine.settings));
         let tries = self.engine.settings.encoder.tries(EncoderKind::Rrr);
         let groups = if tries { 1 + targets.placebos } else { 0 };
@@ -103,13 +119,12 @@ impl Merge<'_> {
             (0..n).map(|_| zero(2 * p, targets.horizons)).collect()
         };
         let scatter = || vec![Mat::zeros(p, p); groups];
-        FoldPools {
+        RawFold {
             train: [zero(p, targets.count()), zero(p, targets.count())],
             validation: zero(p, targets.count()),
             level_train: level(2),
             level_validation: level(1),
-            scatter_inner: scatter(),
-            scatter_full: scatter(),
+            scatter: [scatter(), scatter()],
             rows: BTreeMap::new(),
         }
     }
@@ -119,13 +134,13 @@ impl Merge<'_> {
         &self,
         scalers: &[Option<Scaler>],
         broken: &mut [bool],
-        pools: &mut [Option<FoldPools>],
+        pools: &mut [Option<FoldSource>],
         failed: &mut Vec<Failed>,
     ) -> Result<(), EngineError> {
         let Merge { engine, survey, plan, .. } = *self;
         let missing: Vec<usize> = (0..pools.len()).filter(|&f| pools[f].is_none()).collect();
         for &f in &missing {
-            pools[f] = Some(self.empty(&plan.folds[f]));
+            pools[f] = Some(FoldSource::Raw(Box::new(self.empty(&plan.folds[f]))));
         }
         let targets = Targets::of(engine.settings);
         let mut disk = None;
@@ -140,7 +155,7 @@ impl Merge<'_> {
             Ok(Ok(shares)) => {
                 let weight = 1.0 / survey.twins(i).len() as f64;
                 for (fold, share) in missing.iter().zip(shares) {
-                    if let Some(pools) = &mut pools[*fold] {
+                    if let Some(FoldSource::Raw(pools)) = &mut pools[*fold] {
                         pools.add(&share, weight, &targets);
                         if share.rows != [0.0; 2] {
                             pools.rows.insert(survey.coins[i].symbol.to_string(), share.rows);
@@ -192,15 +207,15 @@ impl Merge<'_> {
         &self,
         scalers: &[Option<Scaler>],
         broken: &[bool],
-        pools: Vec<Option<FoldPools>>,
+        pools: Vec<Option<FoldSource>>,
     ) -> Statistics {
         let Merge { engine, survey, plan, shelf, known } = *self;
-        let pools: Vec<FoldPools> = pools.into_iter().flatten().collect();
+        let pools: Vec<FoldSource> = pools.into_iter().flatten().collect();
         let coin = |(i, scaler): (usize, &Option<Scaler>)| {
             let scaler = scaler.as_ref().filter(|_| !broken[i])?;
             let (coin, twins) = (&survey.coins[i], survey.twins(i));
             let symbol = coin.symbol.to_string();
-            let rows = |pools: &FoldPools| pools.rows.get(&symbol).copied().unwrap_or([0.0; 2]);
+            let rows = |pools: &FoldSource| pools.rows().get(&symbol).copied().unwrap_or([0.0; 2]);
             Some(CoinStatistics {
                 scaled_until: scaled_until(engine.settings, plan, coin.start(), coin.len()),
                 own: scaler.offset_and_ratio(shelf.units),
@@ -210,38 +225,24 @@ impl Merge<'_> {
                 twins,
             })
         };
-        let mut out = Statistics {
+        Statistics {
             coins: scalers.iter().enumerate().map(coin).collect(),
             units: shelf.units.clone(),
-            train: Vec::new(),
-            validation: Vec::new(),
-            level_train: Vec::new(),
-            level_validation: Vec::new(),
-            scatter: Vec::new(),
+            folds: pools,
             failed: Vec::new(),
             p: shelf.p,
             known: known.cloned(),
-        };
-        for fold in pools {
-            out.train.extend(fold.train);
-            out.validation.push(fold.validation);
-            out.level_train.extend(fold.level_train);
-            out.level_validation.extend(fold.level_validation);
-            out.scatter.extend([fold.scatter_inner, fold.scatter_full]);
         }
-        out
     }
 }
 
-impl FoldPools {
+impl RawFold {
     fn add(&mut self, share: &Share, weight: f64, targets: &Targets) {
         pool(&mut self.train, &share.train, weight);
         pool(std::slice::from_mut(&mut self.validation), std::slice::from_ref(&share.validation), weight);
         pool(&mut self.level_train, &share.level_train, weight);
         pool(&mut self.level_validation, &share.level_validation, weight);
-        for (scatter, moments) in
-            [&mut self.scatter_inner, &mut self.scatter_full].into_iter().zip(&share.train)
-        {
+        for (scatter, moments) in self.scatter.iter_mut().zip(&share.train) {
             if let Some(moments) = moments {
                 scatter_labels(scatter, moments, targets, weight);
             }

@@ -329,10 +329,10 @@ pub fn run(engine: &Engine<'_>, source: &dyn CandleSource) -> Result<Outcome, En
     let units = prepare::settle_features(engine, &survey, &mut market, &plan)?;
     engine.observer.stage_finished("context");
     engine.share(part::BASE, &Base { survey: &survey, market: &market, plan: &plan, units: &units })?;
-    let statistics = statistics::statistics(engine, &survey, &market, &plan, &units)?;
+    let mut statistics = statistics::statistics(engine, &survey, &market, &plan, &units)?;
     engine.observer.stage_finished("statistics");
     engine.share(part::STATISTICS, &statistics)?;
-    let pools = pools::pools(settings, &plan, &statistics)?;
+    let pools = pools::pools(engine, &plan, &mut statistics)?;
     engine.share(part::POOLS, &pools)?;
     for (fold, span) in plan.tested().iter().enumerate().filter_map(|(i, f)| f.test.map(|test| (i, test))) {
         for codes in [pools.choices[fold].pca, pools.choices[fold].rrr].map(|c| c.variant.codes) {

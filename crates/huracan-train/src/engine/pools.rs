@@ -2,8 +2,9 @@
 //! chooses: penalty, kind and number of codes, whether to encode at all. Pooled moments only, no
 //! rows; encoders and heads that need rows are made in [`super::extra`].
 
-use super::EngineError;
+use super::merge::{self, CoinRows, FoldSource, RawFold};
 use super::statistics::{RawPool, Stage, Statistics, Targets};
+use super::{Engine, EngineError};
 use crate::settings::Settings;
 use faer::{Mat, MatRef};
 use huracan_core::encoder::{Eigenbasis, Encoder, EncoderKind, reduced_rank};
@@ -179,50 +180,92 @@ pub fn group(targets: &Targets, target: usize) -> usize {
     if target < targets.horizons { 0 } else { 1 + target - targets.horizons }
 }
 
-/// Makes the pools and chooses.
+/// Everything that is made of one fold's pools.
+#[derive(serde::Serialize, serde::Deserialize)]
+pub struct PooledFold {
+    /// Inner and full.
+    stages: [Pool; 2],
+    /// Of a tested fold.
+    level: Option<Pool>,
+    choices: FoldChoices,
+    /// Sums of evidence up to this fold, per candidate and target: for the label and for the cross-section.
+    evidence: [Vec<Vec<f64>>; 2],
+    /// Training rows of every coin that has any.
+    pub(super) rows: CoinRows,
+}
+
+/// Makes the pools and chooses. What tested folds came to in another run is taken from there.
 ///
 /// # Errors
 /// [`EngineError::EmptyPool`] when a stage has no coin with enough rows.
-pub fn pools(settings: &Settings, plan: &Plan, statistics: &Statistics) -> Result<Pools, EngineError> {
-    let empty = || EngineError::EmptyPool { days: settings.fold_train_days_min };
-    let mut stages = statistics.train.iter().map(own).collect::<Option<Vec<Pool>>>().ok_or_else(empty)?;
+pub fn pools(engine: &Engine<'_>, plan: &Plan, statistics: &mut Statistics) -> Result<Pools, EngineError> {
+    let settings = engine.settings;
+    let targets = Targets::of(settings);
+    let groups: Vec<usize> = (0..targets.count()).map(|j| group(&targets, j)).collect();
+    let variants = variants(settings);
+    let mut evidence = Evidence::new(variants.clone(), groups);
+    let mut level_evidence = Evidence::new(level_variants(settings), vec![0; targets.horizons]);
+    let mut out =
+        Pools { stages: Vec::new(), levels: Vec::new(), choices: Vec::new(), variants: variants.len() };
+    for (f, source) in std::mem::take(&mut statistics.folds).into_iter().enumerate() {
+        let made = match source {
+            FoldSource::Made(made) => {
+                evidence.resume(&made.evidence[0]);
+                level_evidence.resume(&made.evidence[1]);
+                *made
+            }
+            FoldSource::Raw(raw) => {
+                let empty = || EngineError::EmptyPool { days: settings.fold_train_days_min };
+                let made = pooled(settings, *raw, &mut evidence, &mut level_evidence).ok_or_else(empty)?;
+                let key = merge::key(plan, statistics.known.as_ref(), f);
+                key.iter().for_each(|key| engine.scratch.cache().put(key, &made));
+                made
+            }
+        };
+        out.stages.extend(made.stages);
+        out.levels.extend(made.level);
+        out.choices.push(made.choices);
+    }
+    Ok(out)
+}
+
+/// One fold; `None` when a stage has no coin with enough rows.
+fn pooled(
+    settings: &Settings,
+    raw: RawFold,
+    evidence: &mut Evidence,
+    level_evidence: &mut Evidence,
+) -> Option<PooledFold> {
     let rank = settings.encoder.ranks.iter().copied().max().unwrap_or(0);
-    for (pool, scatter) in stages.iter_mut().zip(&statistics.scatter) {
+    let stage = |at: usize| {
+        let mut pool = own(&raw.train[at])?;
         let reduced = |s: &Mat<f64>| {
             let units = |i: usize| if pool.deviation[i] > 0.0 { 1.0 / pool.deviation[i] } else { 0.0 };
             let standardised = Mat::from_fn(s.nrows(), s.ncols(), |i, j| s[(i, j)] * units(i) * units(j));
             let w = reduced_rank(&pool.moments.cov, &standardised, REDUCED_RANK_RIDGE, rank);
             w.unwrap_or_else(|| Mat::zeros(s.nrows(), 0))
         };
-        pool.reduced = scatter.iter().map(reduced).collect();
-    }
-    let targets = Targets::of(settings);
-    let groups: Vec<usize> = (0..targets.count()).map(|j| group(&targets, j)).collect();
-    let variants = variants(settings);
-    let mut evidence = Evidence::new(variants.clone(), groups);
-    let mut level_evidence = Evidence::new(level_variants(settings), vec![0; targets.horizons]);
-    let mut choices = Vec::with_capacity(plan.folds.len());
-    let mut levels = Vec::with_capacity(plan.folds.len());
-    for fold in 0..plan.folds.len() {
-        let inner = &stages[Stage::Inner.at(fold)];
-        let raw = &statistics.validation[fold];
-        let validation =
-            (raw.weight > 0.0).then(|| raw.sum.clone().divide(raw.weight).standardised(&inner.deviation));
-        let mut chosen = evidence.choose(inner, validation.as_ref());
-        if plan.folds[fold].test.is_some() {
-            let inner = level(&statistics.level_train[Stage::Inner.at(fold)]).ok_or_else(empty)?;
-            let raw = &statistics.level_validation[fold];
-            let about_training = || {
-                let own = raw.sum.clone().divide(raw.weight).centred().standardised(&inner.deviation);
-                own.about(&inner.moments)
-            };
-            let validation = (raw.weight > 0.0).then(about_training);
-            chosen.level = level_evidence.choose(&inner, validation.as_ref()).best;
-            levels.push(level(&statistics.level_train[Stage::Full.at(fold)]).ok_or_else(empty)?);
+        pool.reduced = raw.scatter[at].iter().map(reduced).collect();
+        Some(pool)
+    };
+    let stages = [stage(0)?, stage(1)?];
+    let inner = &stages[0];
+    let pooled = |raw: &RawPool| (raw.weight > 0.0).then(|| raw.sum.clone().divide(raw.weight));
+    let validation = pooled(&raw.validation).map(|m| m.standardised(&inner.deviation));
+    let mut choices = evidence.choose(inner, validation.as_ref());
+    let level_pool = match &raw.level_train[..] {
+        [of_inner, of_full] => {
+            let inner = level(of_inner)?;
+            let about_training =
+                |m: Moments| m.centred().standardised(&inner.deviation).about(&inner.moments);
+            let validation = raw.level_validation.first().and_then(pooled).map(about_training);
+            choices.level = level_evidence.choose(&inner, validation.as_ref()).best;
+            Some(level(of_full)?)
         }
-        choices.push(chosen);
-    }
-    Ok(Pools { stages, levels, choices, variants: variants.len() })
+        _ => None,
+    };
+    let evidence = [evidence.sums.clone(), level_evidence.sums.clone()];
+    Some(PooledFold { stages, level: level_pool, choices, evidence, rows: raw.rows })
 }
 
 fn own(raw: &RawPool) -> Option<Pool> {
@@ -289,6 +332,12 @@ struct Evidence {
 impl Evidence {
     fn new(grid: Vec<Variant>, groups: Vec<usize>) -> Evidence {
         Evidence { sums: vec![vec![0.0; groups.len()]; grid.len()], grid, groups, folds: 0.0 }
+    }
+
+    /// Goes on after a fold whose sums are known.
+    fn resume(&mut self, sums: &[Vec<f64>]) {
+        self.folds += 1.0;
+        self.sums = sums.to_vec();
     }
 
     /// Adds a fold's validation and chooses for it.

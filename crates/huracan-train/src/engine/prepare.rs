@@ -7,7 +7,7 @@ use super::survey::{Coin, Survey};
 use super::{Engine, Market};
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
-use faer::Mat;
+use faer::{Mat, MatRef};
 use huracan_core::encoder::Scaler;
 use huracan_core::features::{self, FeatureMatrix};
 use huracan_core::labels;
@@ -57,7 +57,8 @@ pub fn settle_features(
     let mut sample: Vec<Vec<f64>> = vec![Vec::new(); market.columns.len()];
     for coin in eligible.iter().step_by(eligible.len().div_ceil(SAMPLE_COINS).max(1)) {
         let series = coin.series(engine.scratch)?;
-        let rows = series.index_at_or_after(end);
+        let series = series_rows(&series, 0..series.index_at_or_after(end));
+        let rows = series.len();
         let x = features::matrix(&series, &market.context, &market.columns);
         for (j, column) in sample.iter_mut().enumerate() {
             column.extend((0..rows).step_by(rows.div_ceil(SAMPLE_ROWS).max(1)).map(|i| x.column(j)[i]));
@@ -136,7 +137,7 @@ fn ready(
     let first = series.len() - x.n;
     let design = scaler.design(&x, units);
     drop(x);
-    let late = series_from(series, first);
+    let late = series_rows(series, first..series.len());
     let missing_share = market.columns.len();
     let usable =
         (0..late.len()).map(|i| !late.close[i].is_nan() && design[(i, missing_share)] < 0.0).collect();
@@ -155,13 +156,13 @@ fn ready(
     Prepared { series: late, design, usable, sigma: sigma[first..].to_vec(), labels: all, scaler }
 }
 
-/// A series as if it began at a bar.
-fn series_from(series: &Series, first: usize) -> Series {
-    let of = |column: &Vec<f64>| column[first..].to_vec();
+/// A series as if it had some of its bars only.
+fn series_rows(series: &Series, rows: Range<usize>) -> Series {
+    let of = |column: &Vec<f64>| column[rows.clone()].to_vec();
     Series {
         symbol: series.symbol.clone(),
         timeframe: series.timeframe,
-        start: series.time(first),
+        start: series.time(rows.start),
         open: of(&series.open),
         high: of(&series.high),
         low: of(&series.low),
@@ -238,12 +239,12 @@ pub fn read_tail(
     let columns = scaler.center.len() + 2;
     let column = |j: usize| flat.get(j * n..(j + 1) * n).unwrap_or_default();
     Ok(Prepared {
-        design: Mat::from_fn(n, columns, |i, j| flat[j * n + i]),
+        design: MatRef::from_column_major_slice(&flat[..n * columns], n, columns).to_owned(),
         usable: column(columns).iter().map(|&usable| usable != 0.0).collect(),
         sigma: column(columns + 1).to_vec(),
         labels: (0..engine.settings.horizons().len()).map(|h| column(columns + 2 + h).to_vec()).collect(),
         scaler: scaler.clone(),
-        series: series_from(series, first),
+        series: series_rows(series, first..series.len()),
     })
 }
 

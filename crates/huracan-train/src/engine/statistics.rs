@@ -3,7 +3,7 @@
 
 use super::grams::{self, GramShelf, last_tested, settled_until};
 use super::known::Known;
-use super::merge::Merge;
+use super::merge::{FoldSource, Merge};
 use super::passes::Pass;
 use super::prepare::{Prepared, Signs, prepare, prepare_tail, scaled_until, write_tail};
 use super::survey::{Failed, Survey};
@@ -11,7 +11,6 @@ use super::{Engine, EngineError, Market};
 use crate::cache::Key;
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
-use faer::Mat;
 use huracan_core::encoder::{EncoderKind, Scaler};
 use huracan_core::gram::{Gram, Moments};
 use huracan_core::series::Series;
@@ -122,24 +121,9 @@ pub struct Statistics {
     pub coins: Vec<Option<CoinStatistics>>,
     /// Units common to all coins.
     pub units: Scaler,
-    /// Training pools of own-scaled features about the coins' means, per stage (flat).
+    /// Pools per fold, or what was made of them.
     #[serde(skip)]
-    pub train: Vec<RawPool>,
-    /// Validation pools of the same, per fold.
-    #[serde(skip)]
-    pub validation: Vec<RawPool>,
-    /// Training pools of own-scaled features beside those in common units, differences between coins
-    /// included; for the tested folds, per stage (flat).
-    #[serde(skip)]
-    pub level_train: Vec<RawPool>,
-    /// Validation pools of the same, per tested fold.
-    #[serde(skip)]
-    pub level_validation: Vec<RawPool>,
-    /// What the reduced-rank regression is made of, per stage (flat) and group of targets (the label with
-    /// its horizons, then each placebo): `Σ w·c c'` over coins and horizons, c a coin's covariances of
-    /// own-scaled features with the label in units of the label's deviation. Empty where it is not tried.
-    #[serde(skip)]
-    pub scatter: Vec<Vec<Mat<f64>>>,
+    pub folds: Vec<FoldSource>,
     /// Coins whose job broke.
     #[serde(skip)]
     pub failed: Vec<Failed>,

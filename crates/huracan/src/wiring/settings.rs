@@ -69,6 +69,7 @@ pub(super) fn settings(
         champion: config.champion,
         placebos: config.placebos,
         placebo_run: placebo,
+        feature_worth: true,
         canaries: config.canaries,
         model_ttl_days: config.model_ttl_days,
         prior_trials: Vec::new(),

@@ -121,8 +121,12 @@ impl Ensemble {
             return None;
         }
         let mut row = vec![0.0; self.features];
+        let mut read: Vec<usize> =
+            self.trees.iter().flat_map(|t| t.nodes.iter().map(|n| n.feature)).collect();
+        read.sort_unstable();
+        read.dedup();
         let mut one = |i: usize| {
-            row.iter_mut().enumerate().for_each(|(j, value)| *value = rows[(i, j)]);
+            read.iter().for_each(|&j| row[j] = rows[(i, j)]);
             self.trees.iter().fold(self.base, |score, tree| score + tree.value(&row))
         };
         Some((0..rows.nrows()).map(&mut one).collect())

@@ -497,7 +497,11 @@ fn pooled_head(moments: &Moments, lambda: f64) -> Option<Vec<f64>> {
 
 /// Rows of a coin's design in its own scale, missing share included.
 fn own_rows(rows: MatRef<'_, f64>, own: &(Vec<f64>, Vec<f64>)) -> Mat<f64> {
-    Mat::from_fn(rows.nrows(), rows.ncols(), |i, j| own_scaled(rows[(i, j)], own.0[j], own.1[j]))
+    let mut out = rows.to_owned();
+    for (column, (&offset, &ratio)) in out.col_iter_mut().zip(own.0.iter().zip(&own.1)) {
+        column.iter_mut().for_each(|v| *v = own_scaled(*v, offset, ratio));
+    }
+    out
 }
 
 /// Own-scaled rows with the first principal components of the pool after them.
@@ -509,11 +513,8 @@ fn with_components(pool: &Pool, z: MatRef<'_, f64>, components: usize) -> Mat<f6
     let unit = |d: f64| if d > 0.0 { 1.0 / d } else { 0.0 };
     let loadings = Mat::from_fn(z.ncols(), k, |i, j| pool.basis.vectors[(i, j)] * unit(pool.deviation[i]));
     let codes = z * &loadings;
-    Mat::from_fn(
-        z.nrows(),
-        z.ncols() + k,
-        |i, j| {
-            if j < z.ncols() { z[(i, j)] } else { codes[(i, j - z.ncols())] }
-        },
-    )
+    let mut out = Mat::zeros(z.nrows(), z.ncols() + k);
+    out.subcols_mut(0, z.ncols()).copy_from(z);
+    out.subcols_mut(z.ncols(), k).copy_from(&codes);
+    out
 }

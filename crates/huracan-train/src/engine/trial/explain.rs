@@ -5,7 +5,7 @@
 //! (blocks of days, whole): heads, policy and costs stay. Drift limits are what quiet weeks reached,
 //! pooled over an even sample of coins.
 
-use super::heads::{Known, StageHeads};
+use super::heads::{Known, StageHead, StageHeads};
 use super::{CoinRows, FinalHead, Scene, Tables, TrialPass, rows_of};
 use crate::cache::Key;
 use crate::engine::extra::Extra;
@@ -161,7 +161,9 @@ impl Pass for ExplainPass<'_> {
         };
         let mut rows = CoinRows::new(trial, coin.index, known, &series, &[]);
         let linear = coin.lanes.iter().all(|lane| lane.is_linear());
-        let measured = linear || item.is_multiple_of(judged.coins.len().div_ceil(NONLINEAR_COINS).max(1));
+        let worth = trial.engine.settings.feature_worth;
+        let measured =
+            worth && (linear || item.is_multiple_of(judged.coins.len().div_ceil(NONLINEAR_COINS).max(1)));
         let (deltas, agreement) = trial.worth(coin, &mut rows, judged, measured)?;
         let importance = trial.importance(coin, &series);
         let encoder = encoder.filter(|_| coin.lane.encoder().is_some());
@@ -529,51 +531,22 @@ impl TrialPass<'_> {
         worth.permuted =
             vec![vec![vec![0.0; days]; repetitions]; if repetitions > 0 { prepared.p() } else { 0 }];
         let block = settings.timeframe.bars_in_days(BLOCK_DAYS);
+        let mut rows = prepared.design.as_ref().get(from..to, ..prepared.p()).to_owned();
+        let head = &heads.heads[scene.lane];
+        let is_coded = repetitions > 0 && head.code_weights.iter().any(|w| *w != 0.0);
+        let codes = |rows: MatRef<'_, f64>| {
+            self.extra.codes_of_design(self.pools, known.statistics, prepared, at, rows)
+        };
+        let before = is_coded.then(|| codes(rows.as_ref()));
         for r in 0..repetitions {
             let seed = settings.seed.child("permutation", (f * REPETITIONS + r) as u64);
             let order = block_permutation(to - from, block, seed);
             for (j, sums) in worth.permuted.iter_mut().enumerate() {
-                let moved = self.with_permuted(known, prepared, heads, at, scene, &scores, j, &order);
+                let moved = with_permuted(head, &mut rows, &scores, j, &order, before.as_ref(), &codes);
                 let scores = moved.as_ref().unwrap_or(&scores);
                 self.daily(prepared, tape, scene, scores, &mut sums[r]);
             }
         }
-    }
-
-    /// Scores with one feature's rows in another order; `None` where the head does not look at it.
-    fn with_permuted(
-        &self,
-        known: &Known<'_>,
-        prepared: &Prepared,
-        heads: &StageHeads,
-        at: (usize, Stage),
-        scene: &Played<'_>,
-        scores: &[f64],
-        feature: usize,
-        order: &[usize],
-    ) -> Option<Vec<f64>> {
-        let head = &heads.heads[scene.lane];
-        let weight = head.row.0[feature];
-        let column: Vec<f64> = (scene.from..scene.to).map(|i| prepared.design[(i, feature)]).collect();
-        let mut out = scores.to_vec();
-        if weight != 0.0 {
-            out.iter_mut().enumerate().for_each(|(i, s)| *s += weight * (column[order[i]] - column[i]));
-        }
-        if head.code_weights.iter().all(|w| *w == 0.0) {
-            return (weight != 0.0).then_some(out);
-        }
-        let p = prepared.p();
-        let rows = prepared.design.as_ref().subrows(scene.from, scene.to - scene.from);
-        let moved =
-            Mat::from_fn(rows.nrows(), p, |i, j| if j == feature { column[order[i]] } else { rows[(i, j)] });
-        let codes = |design: MatRef<'_, f64>| {
-            self.extra.codes_of_design(self.pools, known.statistics, prepared, at, design)
-        };
-        let (before, after) = (codes(rows.subcols(0, p)), codes(moved.as_ref()));
-        for (c, &w) in head.code_weights.iter().enumerate().filter(|(_, w)| **w != 0.0) {
-            out.iter_mut().enumerate().for_each(|(i, s)| *s += w * (after[(i, c)] - before[(i, c)]));
-        }
-        Some(out)
     }
 
     /// Adds the net of a fold, by day.
@@ -597,6 +570,33 @@ impl TrialPass<'_> {
             }
         }
     }
+}
+
+/// Scores with one feature's rows in another order; `None` where the head does not look at it. `rows` are
+/// as they were afterwards; `before` are their codes where the head reads codes.
+fn with_permuted(
+    head: &StageHead,
+    rows: &mut Mat<f64>,
+    scores: &[f64],
+    feature: usize,
+    order: &[usize],
+    before: Option<&Mat<f64>>,
+    codes: &dyn Fn(MatRef<'_, f64>) -> Mat<f64>,
+) -> Option<Vec<f64>> {
+    let weight = head.row.0[feature];
+    let column: Vec<f64> = rows.col(feature).iter().copied().collect();
+    let mut out = scores.to_vec();
+    if weight != 0.0 {
+        out.iter_mut().enumerate().for_each(|(i, s)| *s += weight * (column[order[i]] - column[i]));
+    }
+    let Some(before) = before else { return (weight != 0.0).then_some(out) };
+    rows.col_mut(feature).iter_mut().zip(order).for_each(|(v, &i)| *v = column[i]);
+    let after = codes(rows.as_ref());
+    rows.col_mut(feature).iter_mut().zip(&column).for_each(|(v, &kept)| *v = kept);
+    for (c, &w) in head.code_weights.iter().enumerate().filter(|(_, w)| **w != 0.0) {
+        out.iter_mut().enumerate().for_each(|(i, s)| *s += w * (after[(i, c)] - before[(i, c)]));
+    }
+    Some(out)
 }
 
 /// One coin's fold as it was traded.

@@ -5,7 +5,7 @@
 use super::TrialPass;
 use crate::engine::extra::Blocks;
 use crate::engine::grams::CoinGrams;
-use crate::engine::lanes::{Lane, OwnBasis, unpooled_head};
+use crate::engine::lanes::{Lane, LaneFold, OwnBasis, unpooled_head};
 use crate::engine::pools::{Codes, Pool, Variant};
 use crate::engine::statistics::{CoinStatistics, Stage, rows_min};
 use crate::scratch::ScratchError;
@@ -99,7 +99,14 @@ impl TrialPass<'_> {
         };
         let Some(raw) = raw_at(f, stage)? else { return Ok(None) };
         let own = raw.standardised(&pool.deviation);
-        let basis = own_basis.at(f, stage, Some(&own), &own_at)?;
+        // Beside the own features codes change how a pooled head is penalised, not what it is over.
+        let reads_own_basis = |lane: &LaneFold| {
+            lane.is_fitted && lane.variant.alone && matches!(lane.variant.codes, Codes::OwnPca(_))
+        };
+        let basis = match lanes.iter().any(reads_own_basis) {
+            true => own_basis.at(f, stage, Some(&own), &own_at)?,
+            false => None,
+        };
         let heads_len = lanes.len() * p + self.extra.lanes().count() * self.extra.head_len();
         let priors = &known.priors[at * heads_len..(at + 1) * heads_len];
         let survival = match stage {
