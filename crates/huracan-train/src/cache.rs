@@ -189,21 +189,27 @@ impl Cache {
             let (piece, rest) = postcard::take_from_bytes(&bytes).ok()?;
             rest.is_empty().then_some((piece, bytes.len() as u64))
         });
+        self.note(key, found.as_ref().map(|(_, bytes)| *bytes));
+        found.map(|(piece, _)| piece)
+    }
+
+    /// Whether there is a piece, whole or not: who reads it later finds out.
+    pub fn has(&self, key: &Key) -> bool {
+        let dir = self.dir.as_ref().filter(|_| !self.is_closed.load(Ordering::Relaxed));
+        let is_there = dir.is_some_and(|dir| key.path(dir).is_file());
+        self.note(key, is_there.then_some(0));
+        is_there
+    }
+
+    /// Counts a piece that was found, with its bytes, or not.
+    fn note(&self, key: &Key, found: Option<u64>) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = counts.entry(key.kind).or_default();
-        match found {
-            Some((piece, bytes)) => {
-                THREAD.with(|thread| thread.set((thread.get().0 + 1, thread.get().1)));
-                counts.hits += 1;
-                counts.bytes_read += bytes;
-                Some(piece)
-            }
-            None => {
-                counts.misses += 1;
-                THREAD.with(|thread| thread.set((thread.get().0, thread.get().1 + 1)));
-                None
-            }
-        }
+        let (hit, miss) = (u64::from(found.is_some()), u64::from(found.is_none()));
+        THREAD.with(|thread| thread.set((thread.get().0 + hit, thread.get().1 + miss)));
+        counts.hits += hit;
+        counts.misses += miss;
+        counts.bytes_read += found.unwrap_or(0);
     }
 
     /// Keeps a piece. The first refusal of the disk is told and ends the keeping, not the run.

@@ -4,6 +4,7 @@
 //! A lane is a target with a variant per fold. The label has one lane for every way of sharing or of
 //! doing without ([`Lane`]), every placebo one.
 
+use super::extra::pass::{CodesPass, CoinBlocks};
 use super::extra::{self, Extra};
 use super::grams::CoinGrams;
 use super::passes::Pass;
@@ -505,9 +506,17 @@ impl SlopesPass<'_> {
                 twins.push((twin, other, shelf.of(twin, &self.survey.coins[twin], &other.scaler)));
             }
         }
-        let blocks = self.extra.read(engine, index)?;
-        let twin_blocks =
-            twins.iter().map(|(i, ..)| self.extra.read(engine, *i)).collect::<Result<Vec<_>, _>>()?;
+        let codes = CodesPass {
+            engine,
+            survey: self.survey,
+            market: self.market,
+            plan: self.plan,
+            statistics: self.statistics,
+            pools: self.pools,
+            extra: self.extra,
+        };
+        let blocks = codes.blocks(index);
+        let twin_blocks: Vec<CoinBlocks<'_>> = twins.iter().map(|(i, ..)| codes.blocks(*i)).collect();
         let needed = rows_min(settings);
         let standardised = |moments: Option<Moments>, coin: &CoinStatistics, at: usize| {
             let deviation = &self.pools.stages[at].deviation;
@@ -554,13 +563,15 @@ impl SlopesPass<'_> {
                 let heads = prior_heads(pool, rest.as_ref(), basis, &self.lanes[f]);
                 let mut row = estimate(settings, own.as_ref(), &heads, &self.lanes[f]);
                 made.heads.extend(heads.into_iter().flat_map(|h| h.unwrap_or_else(|| vec![0.0; p])));
+                let of_fold = blocks.fold(f)?;
                 let mut with_blocks: Vec<(&Moments, f64, &extra::Blocks)> =
-                    own.iter().map(|m| (m, coin.weight, &blocks)).collect();
+                    own.iter().map(|m| (m, coin.weight, of_fold)).collect();
                 for (((_, twin, _), other), blocks) in twins.iter().zip(&others).zip(&twin_blocks) {
+                    let blocks = blocks.fold(f)?;
                     with_blocks.extend(other.iter().map(|m| (m, twin.weight, blocks)));
                 }
                 let rows =
-                    self.extra.priors(settings, f, stage, self.pools, own.as_ref(), &blocks, &with_blocks);
+                    self.extra.priors(settings, f, stage, self.pools, own.as_ref(), of_fold, &with_blocks);
                 for (lane, head, slope) in rows {
                     made.heads.extend(head);
                     row[lane.at()] = slope;

@@ -133,8 +133,8 @@ pub struct Statistics {
     pub known: Option<Known>,
 }
 
-/// Scratch name of a coin's sampled rows: `[time, label, own-scaled features]` each.
-pub fn sample_name(coin: usize) -> String {
+/// Scratch name of a coin's sampled rows, those that are not kept elsewhere: `[time, label, own-scaled features]` each.
+fn sample_name(coin: usize) -> String {
     format!("sample-{coin}")
 }
 
@@ -233,8 +233,6 @@ struct Settled {
     scaler: Scaler,
     /// The Gram up to there, flat.
     gram: Vec<f64>,
-    /// Sampled rows before that, as on scratch.
-    sample: Vec<f64>,
 }
 
 impl Pass for StatisticsPass<'_> {
@@ -245,7 +243,7 @@ impl Pass for StatisticsPass<'_> {
 
     fn job(&self, item: usize) -> Result<Scaler, ScratchError> {
         let series = self.survey.coins[item].series(self.engine.scratch)?;
-        let key = self.settled_key(item);
+        let key = settled_key(self, item, "settled");
         let found = key.as_ref().and_then(|key| self.engine.scratch.cache().get::<Settled>(key));
         let (p, q) = (self.market.columns.len() + 1, Targets::of(self.engine.settings).count());
         let found = found.and_then(|found| Some((Gram::from_flat(p, q, &found.gram)?, found)));
@@ -260,19 +258,19 @@ impl Pass for StatisticsPass<'_> {
     }
 }
 
-impl StatisticsPass<'_> {
-    /// The key of what is settled; `None` where nothing is kept, and for a coin whose scaler is not settled.
-    fn settled_key(&self, item: usize) -> Option<Key> {
-        let StatisticsPass { engine, survey, plan, .. } = *self;
-        let known = self.known.filter(|_| engine.scratch.cache().is_used())?;
-        let coin = &survey.coins[item];
-        let scaled = scaled_until(engine.settings, plan, coin.start(), coin.len());
-        let settled = plan.edges[settled_until(plan)?];
-        let stride = sample_stride(engine.settings, survey, plan) as i64;
-        let key = |last| known.fit_of("settled", last, item, |inputs| inputs.number(stride));
-        last_tested(plan).filter(|_| scaled <= settled).map(key)
-    }
+/// The key of something settled; `None` where nothing is kept, and for a coin whose scaler is not settled.
+fn settled_key(pass: &StatisticsPass<'_>, item: usize, kind: &'static str) -> Option<Key> {
+    let StatisticsPass { engine, survey, plan, .. } = *pass;
+    let known = pass.known.filter(|_| engine.scratch.cache().is_used())?;
+    let coin = &survey.coins[item];
+    let scaled = scaled_until(engine.settings, plan, coin.start(), coin.len());
+    let settled = plan.edges[settled_until(plan).filter(|&segment| segment > 0)?];
+    let stride = sample_stride(engine.settings, survey, plan) as i64;
+    let key = |last| known.fit_of(kind, last, item, |inputs| inputs.number(stride));
+    last_tested(plan).filter(|_| scaled <= settled).map(key)
+}
 
+impl StatisticsPass<'_> {
     /// Statistics of all rows.
     fn all(&self, item: usize, series: Series, key: Option<&Key>) -> Result<Scaler, ScratchError> {
         let StatisticsPass { engine, survey, market, plan, units, known } = *self;
@@ -281,28 +279,44 @@ impl StatisticsPass<'_> {
         let grams = grams::cumulative(settings, &prepared, plan, 0..plan.segments(), None);
         write_tail(engine, item, &prepared, plan)?;
         grams::keep(engine, plan, known, item, &grams)?;
-        let stride = sample_stride(settings, survey, plan);
-        let sampled = |rows| match samples_rows(settings) {
-            true => sampled(&prepared, units, rows, 0, stride),
-            false => Vec::new(),
-        };
-        let all = 0..prepared.series.len();
-        let settled = settled_until(plan).map(|segment| {
-            let row = prepared.series.index_at_or_after(plan.edges[segment]);
-            (segment, sampled(0..row), row)
-        });
-        match (key, settled) {
-            (Some(key), Some((segment, mut sample, row))) if segment > 0 => {
-                let gram = grams[segment - 1].to_flat();
-                let settled = Settled { scaler: prepared.scaler.clone(), gram, sample };
-                engine.scratch.cache().put(key, &settled);
-                sample = settled.sample;
-                sample.extend(sampled(row..all.end));
-                engine.scratch.write(&sample_name(item), &sample)?;
+        let mut row = 0;
+        if let (Some(key), Some(segment)) = (key, settled_until(plan)) {
+            row = prepared.series.index_at_or_after(plan.edges[segment]);
+            let gram = grams[segment - 1].to_flat();
+            engine.scratch.cache().put(key, &Settled { scaler: prepared.scaler.clone(), gram });
+        }
+        if samples_rows(settings) {
+            let stride = sample_stride(settings, survey, plan);
+            if let Some(key) = settled_key(self, item, "sample") {
+                engine.scratch.cache().put(&key, &sampled(&prepared, units, 0..row, 0, stride));
             }
-            _ => engine.scratch.write(&sample_name(item), &sampled(all))?,
+            let rows = row..prepared.series.len();
+            engine.scratch.write(&sample_name(item), &sampled(&prepared, units, rows, 0, stride))?;
         }
         Ok(prepared.scaler)
+    }
+
+    /// Sampled rows of a coin, as [`sampled`] gives them: those settled, then the rest.
+    ///
+    /// # Errors
+    /// When scratch cannot be read back.
+    pub(super) fn sample(&self, item: usize, scaler: &Scaler) -> Result<Vec<f64>, ScratchError> {
+        let StatisticsPass { engine, survey, market, plan, units, .. } = *self;
+        let settings = engine.settings;
+        let mut all = match (settled_key(self, item, "sample"), settled_until(plan)) {
+            (Some(key), Some(segment)) => match engine.scratch.cache().get(&key) {
+                Some(settled) => settled,
+                None => {
+                    let series = survey.coins[item].series(engine.scratch)?;
+                    let prepared = prepare(settings, market, plan, units, series, Some(scaler.clone()));
+                    let row = prepared.series.index_at_or_after(plan.edges[segment]);
+                    sampled(&prepared, units, 0..row, 0, sample_stride(settings, survey, plan))
+                }
+            },
+            _ => Vec::new(),
+        };
+        all.extend(engine.scratch.read(&sample_name(item))?);
+        Ok(all)
     }
 
     /// Statistics of the rows since everything before was settled.
@@ -315,7 +329,7 @@ impl StatisticsPass<'_> {
     ) -> Result<Scaler, ScratchError> {
         let StatisticsPass { engine, survey, market, plan, units, .. } = *self;
         let settings = engine.settings;
-        let Settled { scaler, mut sample, .. } = settled;
+        let scaler = settled.scaler;
         let prepared = prepare_tail(settings, market, plan, units, series, scaler);
         let segment = settled_until(plan).unwrap_or(0);
         let grams = grams::cumulative(settings, &prepared, plan, segment..plan.segments(), Some(gram));
@@ -325,9 +339,9 @@ impl StatisticsPass<'_> {
             let since = prepared.series.index_at_or_after(plan.edges[segment]);
             let before = series.len() - prepared.series.len();
             let rows = since..prepared.series.len();
-            sample.extend(sampled(&prepared, units, rows, before, sample_stride(settings, survey, plan)));
+            let stride = sample_stride(settings, survey, plan);
+            engine.scratch.write(&sample_name(item), &sampled(&prepared, units, rows, before, stride))?;
         }
-        engine.scratch.write(&sample_name(item), &sample)?;
         Ok(prepared.scaler)
     }
 }

@@ -99,7 +99,7 @@ impl Knowledge {
         let pools = &*self.pools.read(parts, part::POOLS)?;
         if stage == FitPass::STAGE {
             let book = &self.book;
-            return done(&FitPass { engine, survey, plan, statistics, pools, book }, item);
+            return done(&FitPass { engine, survey, market, plan, statistics, pools, book }, item);
         }
         if stage == CodesPass::STAGE {
             let extra = &*self.models.read(parts, part::MODELS)?;

@@ -2,9 +2,9 @@
 
 use super::super::passes::Pass;
 use super::super::pools::{Pool, Pools};
-use super::super::statistics::{Stage, Statistics, sample_name, sample_stride};
+use super::super::statistics::{Stage, Statistics, StatisticsPass, sample_stride};
 use super::super::survey::Survey;
-use super::super::{Engine, EngineError};
+use super::super::{Engine, EngineError, Market};
 use super::{Layout, Models, Trees, half, with_components};
 use crate::cache::{Inputs, Key};
 use crate::jobs::checkpoint;
@@ -33,13 +33,18 @@ impl Book {
     pub(in crate::engine) fn read(
         engine: &Engine<'_>,
         survey: &Survey,
+        market: &Market,
+        plan: &Plan,
         statistics: &Statistics,
     ) -> Result<Book, ScratchError> {
         let p = statistics.p;
+        let known = statistics.known.as_ref();
+        let source = StatisticsPass { engine, survey, market, plan, units: &statistics.units, known };
         let mut index: Vec<(UtcMs, u32, u32)> = Vec::new();
         let mut columns: Vec<Vec<f64>> = Vec::with_capacity(survey.coins.len());
         for (i, known) in statistics.coins.iter().enumerate() {
-            let flat = if known.is_some() { engine.scratch.read(&sample_name(i))? } else { Vec::new() };
+            let flat = known.as_ref().map(|known| source.sample(i, &known.scaler)).transpose()?;
+            let flat = flat.unwrap_or_default();
             let rows = flat.chunks_exact(p + 2).enumerate();
             index.extend(rows.map(|(r, row)| (UtcMs(row[0] as i64), i as u32, r as u32)));
             columns.push(flat);
@@ -115,7 +120,7 @@ impl LazyBook {
         if let Some(book) = &*held {
             return Ok(book.clone());
         }
-        let book = Arc::new(Book::read(pass.engine, pass.survey, pass.statistics)?);
+        let book = Arc::new(Book::read(pass.engine, pass.survey, pass.market, pass.plan, pass.statistics)?);
         Ok(held.insert(book).clone())
     }
 }
@@ -124,6 +129,7 @@ impl LazyBook {
 pub(in crate::engine) struct FitPass<'a> {
     pub(in crate::engine) engine: &'a Engine<'a>,
     pub(in crate::engine) survey: &'a Survey,
+    pub(in crate::engine) market: &'a Market,
     pub(in crate::engine) plan: &'a Plan,
     pub(in crate::engine) statistics: &'a Statistics,
     pub(in crate::engine) pools: &'a Pools,
@@ -205,6 +211,7 @@ fn fits(engine: &Engine<'_>, plan: &Plan) -> Vec<Fit> {
 pub(super) fn models(
     engine: &Engine<'_>,
     survey: &Survey,
+    market: &Market,
     plan: &Plan,
     statistics: &Statistics,
     pools: &Pools,
@@ -213,7 +220,7 @@ pub(super) fn models(
     let settings = engine.settings;
     let fits = fits(engine, plan);
     let names: Vec<String> = fits.iter().map(Fit::name).collect();
-    let pass = FitPass { engine, survey, plan, statistics, pools, book: &LazyBook::default() };
+    let pass = FitPass { engine, survey, market, plan, statistics, pools, book: &LazyBook::default() };
     let mut disk = None;
     let mut autoencoders = Vec::new();
     let mut fitted: Vec<Option<[Ensemble; 2]>> = Vec::new();

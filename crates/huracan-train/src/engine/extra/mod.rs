@@ -26,7 +26,6 @@ use super::statistics::{CoinStatistics, Stage, Statistics, own_scaled};
 use super::survey::Survey;
 use super::{Engine, EngineError, Market};
 use crate::cache::Inputs;
-use crate::scratch::ScratchError;
 use crate::settings::Settings;
 use faer::{Mat, MatRef};
 use huracan_core::encoder::{Encoder, TrainingEpoch};
@@ -171,9 +170,15 @@ struct Block {
     label: Vec<f64>,
 }
 
-/// A coin's blocks, one per stage (flat); `None` where it has too few rows.
+/// A coin's blocks of one fold; `None` where it has too few rows.
 #[derive(Clone, Debug, Default)]
-pub struct Blocks(Vec<Option<Block>>);
+pub struct Blocks {
+    fold: usize,
+    /// Over training rows, inner and full.
+    stages: [Option<Block>; 2],
+    /// Over validation.
+    judged: Option<Block>,
+}
 
 /// Codes that are not linear, ready for the heads.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -205,7 +210,7 @@ pub fn extra(
     if layout.width() == 0 {
         return Ok(extra);
     }
-    extra.models = fit::models(engine, survey, plan, statistics, pools, layout)?;
+    extra.models = fit::models(engine, survey, market, plan, statistics, pools, layout)?;
     engine.observer.stage_finished("encoders");
     if layout.codes > 0 && extra.models.autoencoders.is_empty() {
         engine.observer.note("the autoencoder could not be trained on this data and does not compete");
@@ -258,18 +263,6 @@ impl Extra {
     /// Length of a head of these lanes: features, then codes.
     pub fn head_len(&self) -> usize {
         self.p + self.layout.width()
-    }
-
-    /// A coin's blocks back from scratch.
-    ///
-    /// # Errors
-    /// When the scratch file cannot be read back.
-    pub fn read(&self, engine: &Engine<'_>, coin: usize) -> Result<Blocks, ScratchError> {
-        if self.layout.width() == 0 {
-            return Ok(Blocks::default());
-        }
-        let flat = engine.scratch.read(&block_name(coin))?;
-        Ok(Blocks::from_flat(&flat, self.p, self.layout.width()))
     }
 
     /// Codes of rows `[from, to)` of a coin in a stage, (to − from) × e.
@@ -441,33 +434,18 @@ impl Extra {
 
 impl Blocks {
     fn at(&self, stage: usize) -> Option<&Block> {
-        self.0.get(stage).and_then(Option::as_ref)
+        let within = stage.checked_sub(Stage::Inner.at(self.fold))?;
+        self.stages.get(within).and_then(Option::as_ref)
     }
 
-    fn from_flat(flat: &[f64], p: usize, e: usize) -> Blocks {
-        let mut next = flat.iter().copied();
-        let mut blocks = Vec::new();
-        while let Some(present) = next.next() {
-            if present == 0.0 {
-                blocks.push(None);
-                continue;
-            }
-            let mut take = |n: usize| next.by_ref().take(n).collect::<Vec<f64>>();
-            let (mean, label, own, codes) = (take(e), take(e), take(p * e), take(e * e));
-            let whole = codes.len() == e * e;
-            blocks.push(whole.then(|| Block {
-                mean,
-                label,
-                own: Mat::from_fn(p, e, |i, j| own[j * p + i]),
-                codes: Mat::from_fn(e, e, |i, j| codes[j * e + i]),
-            }));
-        }
-        Blocks(blocks)
+    /// Those over validation.
+    fn judged(&self) -> Option<&Block> {
+        self.judged.as_ref()
     }
 }
 
 /// Blocks as one column: 1 and the numbers of each, or 0.
-fn flat(blocks: &[Option<Block>]) -> Vec<f64> {
+fn flat(blocks: &[Option<&Block>]) -> Vec<f64> {
     let mut flat = Vec::new();
     for block in blocks {
         let Some(block) = block else {
@@ -483,9 +461,31 @@ fn flat(blocks: &[Option<Block>]) -> Vec<f64> {
     flat
 }
 
-/// Scratch name of a coin's blocks.
-fn block_name(coin: usize) -> String {
-    format!("extra-{coin}")
+/// The inverse of [`flat`].
+fn from_flat(flat: &[f64], p: usize, e: usize) -> Vec<Option<Block>> {
+    let mut next = flat.iter().copied();
+    let mut blocks = Vec::new();
+    while let Some(present) = next.next() {
+        if present == 0.0 {
+            blocks.push(None);
+            continue;
+        }
+        let mut take = |n: usize| next.by_ref().take(n).collect::<Vec<f64>>();
+        let (mean, label, own, codes) = (take(e), take(e), take(p * e), take(e * e));
+        let whole = codes.len() == e * e;
+        blocks.push(whole.then(|| Block {
+            mean,
+            label,
+            own: Mat::from_fn(p, e, |i, j| own[j * p + i]),
+            codes: Mat::from_fn(e, e, |i, j| codes[j * e + i]),
+        }));
+    }
+    blocks
+}
+
+/// Scratch name of a coin's blocks of a fold.
+fn block_name(coin: usize, fold: usize) -> String {
+    format!("extra-{coin}-{fold}")
 }
 
 /// Ridge over standardised moments, one target.

@@ -8,7 +8,10 @@ use super::super::prepare::{Prepared, prepare, read_tail};
 use super::super::statistics::{CoinStatistics, Stage, Statistics, rows_min};
 use super::super::survey::{Coin, Survey};
 use super::super::{Engine, EngineError, Market};
-use super::{Block, Blocks, Choice, Extra, ExtraPool, block_name, flat, half, own_rows, pooled_head};
+use super::{
+    Block, Blocks, Choice, Extra, ExtraPool, block_name, flat, from_flat, half, own_rows, pooled_head,
+};
+use crate::cache::Key;
 use crate::jobs::{JobsError, checkpoint};
 use crate::pool::run_ordered;
 use crate::scratch::ScratchError;
@@ -16,6 +19,7 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 use huracan_core::gram::Moments;
 use huracan_core::trial::plan::Plan;
+use std::cell::OnceCell;
 use std::ops::Range;
 
 /// What a coin brings to the pools of a fold: joined moments, not standardised, inner and full, and on
@@ -61,9 +65,9 @@ pub(super) fn encode(
                 engine.scratch.cache().close();
                 is_whole = false;
                 engine.observer.note(&format!("{} has no codes learnt on rows: {panic}", names[i]));
-                if let Err(error) = leave(engine, i, &vec![None; 2 * plan.folds.len()], &[]) {
-                    disk = Some(error);
-                }
+                let nothing = FoldBlocks::default();
+                let left = (0..plan.folds.len()).try_for_each(|f| leave(engine, i, f, &nothing));
+                disk = left.err().or(disk.take());
             }
         }
     })?;
@@ -108,20 +112,10 @@ impl FoldPools {
     }
 }
 
-/// Leaves a coin's blocks on scratch: those of training rows per stage, those of validations per fold.
-fn leave(
-    engine: &Engine<'_>,
-    coin: usize,
-    training: &[Option<Block>],
-    judged: &[Option<Block>],
-) -> Result<(), ScratchError> {
-    engine.scratch.write(&block_name(coin), &flat(training))?;
-    engine.scratch.write(&judged_name(coin), &flat(judged))
-}
-
-/// Scratch name of a coin's blocks over validations.
-fn judged_name(coin: usize) -> String {
-    format!("judged-{coin}")
+/// Leaves a coin's blocks of a fold on scratch.
+fn leave(engine: &Engine<'_>, coin: usize, fold: usize, blocks: &FoldBlocks) -> Result<(), ScratchError> {
+    let FoldBlocks { inner, full, judged } = blocks;
+    engine.scratch.write(&block_name(coin, fold), &flat(&[inner.as_ref(), full.as_ref(), judged.as_ref()]))
 }
 
 /// The best of every lane's candidates on the validations so far.
@@ -193,7 +187,7 @@ struct FoldMoments {
 }
 
 /// A coin's blocks over the rows of a fold.
-#[derive(Default, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
 struct FoldBlocks {
     inner: Option<Block>,
     full: Option<Block>,
@@ -292,7 +286,61 @@ impl LazyRows<'_, '_> {
     }
 }
 
+/// A coin's blocks, each fold's read when it is first asked for.
+pub(in crate::engine) struct CoinBlocks<'a> {
+    pass: CodesPass<'a>,
+    index: usize,
+    folds: Vec<OnceCell<Blocks>>,
+}
+
+impl CoinBlocks<'_> {
+    /// Those of a fold. What is gone is made again.
+    ///
+    /// # Errors
+    /// When scratch cannot be read back.
+    pub(in crate::engine) fn fold(&self, f: usize) -> Result<&Blocks, ScratchError> {
+        match self.folds[f].get() {
+            Some(blocks) => Ok(blocks),
+            None => {
+                let FoldBlocks { inner, full, judged } = self.read(f)?;
+                Ok(self.folds[f].get_or_init(|| Blocks { fold: f, stages: [inner, full], judged }))
+            }
+        }
+    }
+
+    fn read(&self, f: usize) -> Result<FoldBlocks, ScratchError> {
+        let CodesPass { engine, plan, statistics, extra, .. } = self.pass;
+        let (p, width) = (extra.p, extra.layout.width());
+        let known = statistics.coins[self.index].as_ref().filter(|_| width > 0);
+        let Some(known) = known else { return Ok(FoldBlocks::default()) };
+        let opened = |flat: Vec<f64>| -> Option<FoldBlocks> {
+            let [inner, full, judged] = from_flat(&flat, p, width).try_into().ok()?;
+            Some(FoldBlocks { inner, full, judged })
+        };
+        let name = block_name(self.index, f);
+        let Some(key) = self.pass.key(self.index, f) else {
+            return opened(engine.scratch.read(&name)?).ok_or_else(|| engine.scratch.corrupt(&name));
+        };
+        if let Some(found) = engine.scratch.cache().get(&key) {
+            return Ok(found);
+        }
+        if let Some(found) = engine.scratch.look(&name)?.and_then(opened) {
+            return Ok(found);
+        }
+        let tested: Vec<usize> = (0..plan.folds.len() - 1).collect();
+        let mut wanted = FoldBlocks::default();
+        self.pass.make(self.index, known, &tested, |fold, made| {
+            if fold == f {
+                wanted = made.clone();
+            }
+            leave(engine, self.index, fold, made)
+        })?;
+        Ok(wanted)
+    }
+}
+
 /// What a coin's job reads.
+#[derive(Clone, Copy)]
 pub(in crate::engine) struct CodesPass<'a> {
     pub(in crate::engine) engine: &'a Engine<'a>,
     pub(in crate::engine) survey: &'a Survey,
@@ -311,7 +359,7 @@ impl Pass for CodesPass<'_> {
 
     fn job(&self, item: usize) -> Result<(), ScratchError> {
         match &self.statistics.coins[item] {
-            Some(known) => self.coin(item, &self.survey.coins[item], known),
+            Some(known) => self.coin(item, known),
             None => Ok(()),
         }
     }
@@ -371,20 +419,18 @@ impl CodesPass<'_> {
     /// What a coin brings to some folds; nothing where it has no statistics.
     fn shares(&self, item: usize, folds: &[usize]) -> Result<Vec<Share>, ScratchError> {
         let Some(known) = &self.statistics.coins[item] else { return Ok(Vec::new()) };
-        let (engine, needed) = (self.engine, rows_min(self.engine.settings));
+        let needed = rows_min(self.engine.settings);
         let grams = self.grams(item, known);
-        let blocks = self.extra.read(engine, item)?;
-        let seen = engine.scratch.read(&judged_name(item))?;
-        let seen = Blocks::from_flat(&seen, self.extra.p, self.extra.layout.width());
+        let blocks = self.blocks(item);
         let share = |&f: &usize| {
-            let fold = &self.plan.folds[f];
+            let (fold, blocks) = (&self.plan.folds[f], blocks.fold(f)?);
             let train = |stage: Stage| -> Result<Option<Moments>, ScratchError> {
                 let Some(block) = blocks.at(stage.at(f)) else { return Ok(None) };
                 let own = self.own(known, &grams, stage.segments(fold), needed)?;
                 Ok(own.map(|own| self.raw(&own, block)))
             };
             let train = [train(Stage::Inner)?, train(Stage::Full)?];
-            let validation = match (&train[0], seen.at(f)) {
+            let validation = match (&train[0], blocks.judged()) {
                 (Some(train), Some(block)) => {
                     let judged = self.own(known, &grams, fold.validation.clone(), needed / 4.0)?;
                     judged.map(|own| self.raw(&own, block).about(train))
@@ -413,46 +459,56 @@ impl CodesPass<'_> {
         Ok(moments.map(|m| m.rescaled(&known.own.0, &known.own.1).targets(&[0])))
     }
 
-    /// Leaves the blocks of a coin on scratch.
-    fn coin(&self, index: usize, coin: &Coin, known: &CoinStatistics) -> Result<(), ScratchError> {
-        let (engine, settings) = (self.engine, self.engine.settings);
-        let grams = self.grams(index, known);
-        let needed = rows_min(settings);
-        let mut rows = LazyRows { pass: self, index, coin, known, all: None, tail: None };
-        let mut blocks = Vec::with_capacity(2 * self.plan.folds.len());
-        let mut judged_blocks = Vec::with_capacity(self.plan.folds.len());
-        for (f, fold) in self.plan.folds.iter().enumerate() {
-            checkpoint();
-            let made = self.cached((index, coin), f, || {
-                let own = |segments: Range<usize>, needed: f64| self.own(known, &grams, segments, needed);
-                let inner = own(Stage::Inner.segments(fold), needed)?;
-                let full = own(Stage::Full.segments(fold), needed)?;
-                let judged = own(fold.validation.clone(), needed / 4.0)?.filter(|_| inner.is_some());
-                self.blocks_of(&mut rows, f, &FoldMoments { inner, full, judged })
-            })?;
-            blocks.extend([made.inner, made.full]);
-            judged_blocks.push(made.judged);
-        }
-        leave(engine, index, &blocks, &judged_blocks)
+    /// A coin's blocks; none is read yet.
+    pub(in crate::engine) fn blocks(&self, index: usize) -> CoinBlocks<'_> {
+        let folds = self.plan.folds.iter().map(|_| OnceCell::new()).collect();
+        CoinBlocks { pass: *self, index, folds }
     }
 
-    /// The blocks of a tested fold, from another run where they were made there.
-    fn cached(
-        &self,
-        (index, coin): (usize, &Coin),
-        fold: usize,
-        make: impl FnOnce() -> Result<FoldBlocks, ScratchError>,
-    ) -> Result<FoldBlocks, ScratchError> {
+    /// Makes the blocks of a coin that are not there from another run.
+    fn coin(&self, index: usize, known: &CoinStatistics) -> Result<(), ScratchError> {
         let cache = self.engine.scratch.cache();
-        let known = self.statistics.known.as_ref().filter(|_| self.plan.folds[fold].test.is_some());
-        let Some(known) = known else { return make() };
-        let key = known.fit_of("codes", fold, index, |inputs| self.extra.of_coin(&coin.symbol, inputs));
-        if let Some(found) = cache.get(&key) {
-            return Ok(found);
+        let is_missing = |f: &usize| self.key(index, *f).is_none_or(|key| !cache.has(&key));
+        let missing: Vec<usize> = (0..self.plan.folds.len()).filter(is_missing).collect();
+        self.make(index, known, &missing, |f, made| match self.key(index, f) {
+            Some(key) => {
+                cache.put(&key, made);
+                Ok(())
+            }
+            None => leave(self.engine, index, f, made),
+        })
+    }
+
+    /// Makes the blocks of some folds, in order.
+    fn make(
+        &self,
+        index: usize,
+        known: &CoinStatistics,
+        folds: &[usize],
+        mut keep: impl FnMut(usize, &FoldBlocks) -> Result<(), ScratchError>,
+    ) -> Result<(), ScratchError> {
+        let coin = &self.survey.coins[index];
+        let grams = self.grams(index, known);
+        let needed = rows_min(self.engine.settings);
+        let mut rows = LazyRows { pass: self, index, coin, known, all: None, tail: None };
+        for &f in folds {
+            checkpoint();
+            let fold = &self.plan.folds[f];
+            let own = |segments: Range<usize>, needed: f64| self.own(known, &grams, segments, needed);
+            let inner = own(Stage::Inner.segments(fold), needed)?;
+            let full = own(Stage::Full.segments(fold), needed)?;
+            let judged = own(fold.validation.clone(), needed / 4.0)?.filter(|_| inner.is_some());
+            keep(f, &self.blocks_of(&mut rows, f, &FoldMoments { inner, full, judged })?)?;
         }
-        let made = make()?;
-        cache.put(&key, &made);
-        Ok(made)
+        Ok(())
+    }
+
+    /// The key of a coin's blocks of a fold; `None` for the final fit's, and where nothing outlives a run.
+    fn key(&self, index: usize, fold: usize) -> Option<Key> {
+        let is_kept = self.engine.scratch.cache().is_used() && self.plan.folds[fold].test.is_some();
+        let known = self.statistics.known.as_ref().filter(|_| is_kept)?;
+        let symbol = &self.survey.coins[index].symbol;
+        Some(known.fit_of("codes", fold, index, |inputs| self.extra.of_coin(symbol, inputs)))
     }
 
     /// The blocks of a fold from the coin's rows.

@@ -20,7 +20,7 @@ use crate::engine::tape::{CoinTape, position_size};
 use crate::engine::verdicts::{CoinVerdict, Verdicts, test_days};
 use crate::engine::{Engine, EngineError, Market};
 use crate::scratch::ScratchError;
-use faer::{Mat, MatRef};
+use faer::{ColRef, Mat, MatRef};
 use huracan_core::bank::{Delta, block_permutation, permutation_delta};
 use huracan_core::drift::{DriftReport, FeatureReference, Reference, coverage, past_psis, psi_limit, report};
 use huracan_core::encoder::{CodeMap, Encoder, Scaler};
@@ -433,12 +433,13 @@ impl TrialPass<'_> {
             return Ok((BTreeMap::new(), None));
         };
         let series = rows.series;
+        let codes = self.codes();
         let mut known = Known {
             index,
             statistics,
             grams: self.grams(index, statistics),
             priors: engine.scratch.read(&prior_name(index))?,
-            blocks: self.extra.read(engine, index)?,
+            blocks: codes.blocks(index),
             own_basis: OwnBasis::default(),
             regimes: vec![Regime::Unknown; series.len()],
         };
@@ -517,8 +518,20 @@ impl TrialPass<'_> {
     ) {
         let settings = self.engine.settings;
         let (at, (from, to)) = ((f, Stage::Full), (scene.from, scene.to));
-        let scores = self.scores(known, prepared, heads, at, (from, to));
-        let scores: Vec<f64> = (0..to - from).map(|i| scores[(i, scene.lane)]).collect();
+        let head = &heads.heads[scene.lane];
+        let mut rows = prepared.design.as_ref().get(from..to, ..prepared.p()).to_owned();
+        let codes = |rows: MatRef<'_, f64>| {
+            self.extra.codes_of_design(self.pools, known.statistics, prepared, at, rows)
+        };
+        let before = head.code_weights.iter().any(|w| *w != 0.0).then(|| codes(rows.as_ref()));
+        let (weights, intercept) = &head.row;
+        let mut scores: Vec<f64> =
+            (&rows * ColRef::from_slice(weights)).iter().map(|score| score + intercept).collect();
+        if let Some(codes) = &before {
+            for (c, &w) in head.code_weights.iter().enumerate().filter(|(_, w)| **w != 0.0) {
+                scores.iter_mut().enumerate().for_each(|(i, s)| *s += w * codes[(i, c)]);
+            }
+        }
         let label = &prepared.labels[0];
         for i in (from..to).filter(|&i| prepared.usable[i] && label[i].is_finite()) {
             worth.scored.push(scene.survival * scores[i - from]);
@@ -531,13 +544,6 @@ impl TrialPass<'_> {
         worth.permuted =
             vec![vec![vec![0.0; days]; repetitions]; if repetitions > 0 { prepared.p() } else { 0 }];
         let block = settings.timeframe.bars_in_days(BLOCK_DAYS);
-        let mut rows = prepared.design.as_ref().get(from..to, ..prepared.p()).to_owned();
-        let head = &heads.heads[scene.lane];
-        let is_coded = repetitions > 0 && head.code_weights.iter().any(|w| *w != 0.0);
-        let codes = |rows: MatRef<'_, f64>| {
-            self.extra.codes_of_design(self.pools, known.statistics, prepared, at, rows)
-        };
-        let before = is_coded.then(|| codes(rows.as_ref()));
         for r in 0..repetitions {
             let seed = settings.seed.child("permutation", (f * REPETITIONS + r) as u64);
             let order = block_permutation(to - from, block, seed);

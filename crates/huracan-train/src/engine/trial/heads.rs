@@ -3,7 +3,7 @@
 //! and trades.
 
 use super::TrialPass;
-use crate::engine::extra::Blocks;
+use crate::engine::extra::pass::CoinBlocks;
 use crate::engine::grams::CoinGrams;
 use crate::engine::lanes::{Lane, LaneFold, OwnBasis, unpooled_head};
 use crate::engine::pools::{Codes, Pool, Variant};
@@ -71,7 +71,7 @@ pub(super) struct Known<'a> {
     pub(super) statistics: &'a CoinStatistics,
     pub(super) grams: CoinGrams<'a>,
     pub(super) priors: Vec<f64>,
-    pub(super) blocks: Blocks,
+    pub(super) blocks: CoinBlocks<'a>,
     pub(super) own_basis: OwnBasis,
     /// One a bar.
     pub(super) regimes: Vec<Regime>,
@@ -89,6 +89,7 @@ impl TrialPass<'_> {
         let at = stage.at(f);
         let pool: &Pool = &self.pools.stages[at];
         let mut own_basis = std::mem::take(&mut known.own_basis);
+        let blocks = known.blocks.fold(f)?;
         let raw_at = |f: usize, stage: Stage| -> Result<Option<Moments>, ScratchError> {
             let raw = known.grams.moments(stage.segments(&self.plan.folds[f]), rows_min(settings))?;
             Ok(raw.map(|raw| raw.rescaled(&known.statistics.own.0, &known.statistics.own.1)))
@@ -160,7 +161,7 @@ impl TrialPass<'_> {
             let from = lanes.len() * p + n * self.extra.head_len();
             let prior = &priors[from..from + self.extra.head_len()];
             let l = lane.at();
-            let found = self.extra.own_moments(self.pools, (f, stage), lane, &own, &known.blocks);
+            let found = self.extra.own_moments(self.pools, (f, stage), lane, &own, blocks);
             let Some((moments, columns)) = found else { continue };
             let slope = slope_of(l);
             let followed = Mat::from_fn(columns.len(), 1, |i, _| slope * prior[columns[i]]);
@@ -188,7 +189,7 @@ impl TrialPass<'_> {
             head.survival = survival[if l < lanes.len() { l } else { Lane::Plain.at() }];
             head.row = over_design(&head.weights, pool, &raw.mean, &known.statistics.own);
             if !head.code_weights.is_empty() {
-                let (weights, at_mean) = self.extra.over_codes(at, &head.code_weights, &known.blocks);
+                let (weights, at_mean) = self.extra.over_codes(at, &head.code_weights, blocks);
                 head.code_weights = weights;
                 head.row.1 -= at_mean;
             }
@@ -202,7 +203,8 @@ impl TrialPass<'_> {
         known: &Known<'_>,
         heads: Option<&StageHeads>,
         f: usize,
-    ) -> Vec<Option<FinalHead>> {
+    ) -> Result<Vec<Option<FinalHead>>, ScratchError> {
+        let code_mean = self.extra.code_means(Stage::Full.at(f), known.blocks.fold(f)?);
         let of = |lane: Lane| {
             let heads = heads.filter(|_| lane.is_tried(self.engine.settings))?;
             let head = &heads.heads[lane.at()];
@@ -216,7 +218,7 @@ impl TrialPass<'_> {
                 lane,
                 weights: head.weights.iter().map(|w| head.survival * w).collect(),
                 code_weights: head.code_weights.iter().map(|w| head.survival * w).collect(),
-                code_mean: self.extra.code_means(Stage::Full.at(f), &known.blocks),
+                code_mean: code_mean.clone(),
                 mean: heads.moments.mean.clone(),
                 slope: head.slope,
                 survival: head.survival,
@@ -227,7 +229,7 @@ impl TrialPass<'_> {
                 rows: heads.moments.n,
             })
         };
-        Lane::ALL.map(of).to_vec()
+        Ok(Lane::ALL.map(of).to_vec())
     }
 }
 

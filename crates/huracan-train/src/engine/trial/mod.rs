@@ -12,6 +12,7 @@ use heads::{Known, StageHeads, over};
 
 use crate::cache::Key;
 use crate::engine::extra::Extra;
+use crate::engine::extra::pass::CodesPass;
 use crate::engine::grams::CoinGrams;
 use crate::engine::lanes::{self, Lane, LaneFold, OwnBasis, PLACEBO, Slopes, prior_name};
 use crate::engine::passes::Pass;
@@ -401,12 +402,13 @@ impl TrialPass<'_> {
         let series = coin.series(self.engine.scratch)?;
         let regimes = regime::tags(&series, &RegimeRules::default());
         let mut rows = CoinRows::new(self, index, known, &series, &self.tables.signs);
+        let codes = self.codes();
         let mut known = Known {
             index,
             statistics: known,
             grams: self.grams(index, known),
             priors: self.engine.scratch.read(&prior_name(index))?,
-            blocks: self.extra.read(self.engine, index)?,
+            blocks: codes.blocks(index),
             own_basis: OwnBasis::default(),
             regimes,
         };
@@ -444,7 +446,7 @@ impl TrialPass<'_> {
             match fold.test {
                 None => {
                     let heads = self.stage_heads(&mut known, f, Stage::Full)?;
-                    trial.heads = self.final_heads(&known, heads.as_ref(), f);
+                    trial.heads = self.final_heads(&known, heads.as_ref(), f)?;
                 }
                 Some(span) => {
                     let key = digests.and_then(|known| known.test_of("test", f, index, of_coin));
@@ -463,6 +465,11 @@ impl TrialPass<'_> {
         }
         work.trial = Some(trial);
         Ok(work)
+    }
+
+    fn codes(&self) -> CodesPass<'_> {
+        let TrialPass { engine, survey, market, plan, statistics, pools, extra, .. } = *self;
+        CodesPass { engine, survey, market, plan, statistics, pools, extra }
     }
 
     fn grams<'a>(&'a self, index: usize, known: &'a CoinStatistics) -> CoinGrams<'a> {
