@@ -419,18 +419,27 @@ fn spans_the_market_has_not_lived_yet_are_undefined() {
 
 #[test]
 fn rows_from_a_bar_on_are_those_of_the_whole_matrix() {
-    let coins: Vec<Series> = (60..75).map(|seed| coin(seed, UtcMs(START), 700)).collect();
-    let mut sums = ContextSums::new(Timeframe::H1, UtcMs(START), 700);
+    const BARS: usize = 4_000;
+    let mut coins: Vec<Series> = (60..75).map(|seed| coin(seed, UtcMs(START), BARS)).collect();
+    // Gaps, one of them about as long as the longest windows, and a flat stretch.
+    [400..403, 1_900..1_960, 3_000..3_001]
+        .into_iter()
+        .flatten()
+        .for_each(|i| put(&mut coins[2], i, Bar::MISSING));
+    let flat = coins[2].bar(2_400);
+    (2_400..2_600).for_each(|i| put(&mut coins[2], i, flat));
+    let mut sums = ContextSums::new(Timeframe::H1, UtcMs(START), BARS);
     coins.iter().for_each(|coin| sums.add(coin).unwrap());
     let context = sums.finish(Some(&coins[0]), Some(&coins[1])).unwrap();
     let columns: Vec<usize> = (0..FEATURES.len()).collect();
     let whole = matrix(&coins[2], &context, &columns);
-    for first in [0, 1, 127, 128, 300, 699, 700] {
+    for first in (0..20).chain((100..BARS).step_by(97)).chain([BARS - 1, BARS]) {
         let late = matrix_from(&coins[2], &context, &columns, first);
-        assert_eq!((late.n, late.p), (700 - first, columns.len()));
+        assert_eq!((late.n, late.p), (BARS - first, columns.len()));
         for j in 0..columns.len() {
             let bits = |v: &[f64]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-            assert_eq!(bits(late.column(j)), bits(&whole.column(j)[first..]), "{first}, column {j}");
+            let name = FEATURES[j].name;
+            assert_eq!(bits(late.column(j)), bits(&whole.column(j)[first..]), "{name} from {first} on");
         }
     }
 }

@@ -5,6 +5,7 @@
 //! Every engine answers NaN until it has seen as many bars as TA-Lib needs. Volatility, dependence
 //! and microstructure live in files of their own.
 
+use super::memory;
 use super::window::{Delay, Highest, Line, Peak, Window, variance};
 
 /// Exponential moving average, weight 2/(n+1), seeded with the mean of its first `n` values.
@@ -20,6 +21,7 @@ pub struct Ema {
 impl Ema {
     /// An average over `n` values.
     pub fn new(n: usize) -> Ema {
+        memory::note_endless();
         Ema::after(0, n)
     }
 
@@ -65,6 +67,7 @@ pub struct Wilder {
 impl Wilder {
     /// An average over `n` values.
     pub fn new(n: usize) -> Wilder {
+        memory::note_endless();
         Wilder { weight: (n as f64).recip(), left: n.max(1), value: 0.0 }
     }
 
@@ -96,6 +99,7 @@ pub struct Balance {
 impl Balance {
     /// Over `n` changes.
     pub fn new(n: usize) -> Balance {
+        memory::note_endless();
         Balance { gain: Wilder::new(n), loss: Wilder::new(n), last: f64::NAN }
     }
 
@@ -193,6 +197,7 @@ pub struct Directional {
 impl Directional {
     /// Over `n` ≥ 2 bars.
     pub fn new(n: usize) -> Directional {
+        memory::note_endless();
         Directional {
             n: n as f64,
             seed_left: n - 1,
@@ -395,6 +400,8 @@ pub struct Cci {
 impl Cci {
     /// Over `n` bars.
     pub fn new(n: usize) -> Cci {
+        // Its sums run in the order of the ring.
+        memory::note_window(n);
         Cci { ring: vec![0.0; n].into_boxed_slice(), at: 0, seen: 0 }
     }
 

@@ -4,7 +4,7 @@
 
 use super::context::{MarketContext, MarketRow};
 use super::row::{Row, RowBuilder, row_in_market};
-use super::{FEATURES, FeatureDef, Operator};
+use super::{FEATURES, FeatureDef, Operator, memory};
 use crate::series::{Bar, Series};
 use crate::words::{Symbol, Timeframe, UtcMs};
 
@@ -45,11 +45,21 @@ struct Column {
     operator: Box<dyn Operator>,
     need: u32,
     warm_left: usize,
+    /// First row it is shown.
+    start: usize,
 }
 
 impl Column {
     fn new(def: &FeatureDef) -> Column {
-        Column { operator: (def.make)(), need: def.needs.bit(), warm_left: def.lookback - 1 }
+        Column::late(def, 0)
+    }
+
+    /// One whose values before row `first` nobody looks at.
+    fn late(def: &FeatureDef, first: usize) -> Column {
+        let (operator, memory) = memory::of(def.make);
+        let start = memory.start(def.lookback, first);
+        let warm_left = (def.lookback - 1).saturating_sub(start);
+        Column { operator, need: def.needs.bit(), warm_left, start }
     }
 
     /// Values of the next rows; `met` are the needs all of them meet.
@@ -76,7 +86,8 @@ pub fn matrix(series: &Series, context: &MarketContext, columns: &[usize]) -> Fe
     matrix_from(series, context, columns, 0)
 }
 
-/// Rows `first..` of [`matrix`], bit for bit: what came before is pushed and not kept.
+/// Rows `first..` of [`matrix`], bit for bit. Operators that remember a few windows only are started as late
+/// as that allows.
 ///
 /// # Panics
 /// When an index is not in the table.
@@ -89,7 +100,7 @@ pub fn matrix_from(
     let (n, p) = (series.len().saturating_sub(first), columns.len());
     let mut data = vec![0.0; n * p];
     let mut builder = RowBuilder::new(series.timeframe);
-    let mut running: Vec<Column> = columns.iter().map(|&j| Column::new(&FEATURES[j])).collect();
+    let mut running: Vec<Column> = columns.iter().map(|&j| Column::late(&FEATURES[j], first)).collect();
     let mut rows = Vec::with_capacity(BLOCK);
     let mut passed = [0.0; BLOCK];
     for from in (0..series.len()).step_by(BLOCK) {
@@ -102,10 +113,15 @@ pub fn matrix_from(
                 column.run(&rows, met, &mut data[j * n + from - first..j * n + to - first]);
                 continue;
             }
-            let values = &mut passed[..to - from];
-            column.run(&rows, met, values);
+            let Some(seen) = rows.get(column.start.saturating_sub(from)..).filter(|seen| !seen.is_empty())
+            else {
+                continue;
+            };
+            let values = &mut passed[..seen.len()];
+            column.run(seen, met, values);
             if first < to {
-                data[j * n..j * n + to - first].copy_from_slice(&values[first - from..]);
+                let late = &values[seen.len() - (to - first)..];
+                data[j * n..j * n + to - first].copy_from_slice(late);
             }
         }
     }

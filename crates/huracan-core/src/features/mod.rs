@@ -27,6 +27,7 @@ pub mod context;
 pub mod dependence;
 pub mod indicators;
 mod matrix;
+mod memory;
 pub mod microstructure;
 pub mod row;
 mod table;
@@ -135,7 +136,7 @@ pub struct FeatureDef {
     pub source: &'static str,
     /// What a row must have.
     pub needs: Needs,
-    /// A fresh operator.
+    /// A fresh operator. What never forgets says so as it is made (`memory`).
     pub make: fn() -> Box<dyn Operator>,
 }
 

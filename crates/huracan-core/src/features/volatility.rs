@@ -3,6 +3,7 @@
 //! Engines give raw figures per bar (variances of log returns, not annualised); features take logs
 //! and ratios of them.
 
+use super::memory;
 use super::window::{Window, variance};
 
 /// Parkinson (1980): variance of a bar from its log range.
@@ -108,6 +109,7 @@ pub struct EwmaVariance {
 impl EwmaVariance {
     /// With `weight` on the newest value (1 − λ).
     pub fn new(weight: f64) -> EwmaVariance {
+        memory::note_endless();
         EwmaVariance { weight, value: f64::NAN }
     }
 

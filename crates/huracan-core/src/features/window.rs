@@ -6,6 +6,8 @@
 //! the van Herk–Gil–Werman algorithm). Nothing is ever subtracted, so an outlier leaves no trace
 //! once it has left the window. What is computed from the folds lives in the indicator files.
 
+use super::memory;
+
 /// Something that can be folded over a window: an associative merge with a neutral element.
 pub trait Merge: Copy {
     /// The fold of no values.
@@ -117,6 +119,7 @@ pub struct Window<T> {
 impl<T: Merge> Window<T> {
     /// A window over the last `n` values; a window of zero is one of one.
     pub fn new(n: usize) -> Window<T> {
+        memory::note_window(n.max(1));
         let ring = vec![T::NOTHING; n.max(1)].into_boxed_slice();
         Window { ring, at: 0, fresh: T::NOTHING, full: false }
     }

@@ -1,12 +1,14 @@
 //! Direction and strength of the trend: averages, regression lines, directional movement, bands.
 
 use super::super::indicators::{Bands, Directional, Directions, Macd, Regression, TripleEma};
+use super::super::memory;
 use super::{Family, FeatureDef, Operator, line, per_root, step};
 
 /// Close minus its exponential average over `n` bars in σ√n/2, the gap's own sd for a random walk.
 ///
 /// The gap is carried itself (gap ← (1 − w)(gap + return)), so no price level is involved.
 fn ema_gap(n: usize) -> Box<dyn Operator> {
+    memory::note_endless();
     let keep = 1.0 - 2.0 / (n as f64 + 1.0);
     let (mut gap, scale) = (0.0, 2.0 * per_root(n));
     step(move |row| {
