@@ -173,7 +173,9 @@ pub fn lanes(settings: &Settings, pools: &Pools, fold: usize) -> Vec<LaneFold> {
                 Lane::Rrr => &choices.rrr,
                 _ => &choices.plain,
             };
-            let fitted = lane.is_linear() && !lane.is_unpooled() && lane.is_tried(settings);
+            // A yardstick only: the final fit, which nobody tests, does without.
+            let is_of_use = lane != Lane::OwnPca || fold + 1 < pools.choices.len();
+            let fitted = lane.is_linear() && !lane.is_unpooled() && lane.is_tried(settings) && is_of_use;
             let mut out = of(0, chosen, fitted);
             if lane == Lane::OwnPca {
                 out.variant.codes = Codes::OwnPca(out.variant.codes.count());
@@ -558,7 +560,8 @@ impl SlopesPass<'_> {
                 for ((_, twin, _), other) in twins.iter().zip(&others) {
                     members.extend(other.iter().map(|m| (m, twin.weight)));
                 }
-                let basis = own_basis.at(f, stage, own.as_ref(), &own_at)?;
+                let is_read = self.lanes[f][Lane::OwnPca.at()].is_fitted;
+                let basis = if is_read { own_basis.at(f, stage, own.as_ref(), &own_at)? } else { None };
                 let rest = leave_out(&pool.moments, pool.weight, &members);
                 let heads = prior_heads(pool, rest.as_ref(), basis, &self.lanes[f]);
                 let mut row = estimate(settings, own.as_ref(), &heads, &self.lanes[f]);

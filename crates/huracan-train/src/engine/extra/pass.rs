@@ -19,6 +19,7 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 use huracan_core::gram::Moments;
 use huracan_core::trial::plan::Plan;
+use huracan_core::words::UtcMs;
 use std::cell::OnceCell;
 use std::ops::Range;
 
@@ -200,8 +201,8 @@ struct Rows {
     /// Own-scaled.
     z: Mat<f64>,
     half: usize,
-    /// Epoch and codes of the first rows.
-    encoded: Option<(usize, Mat<f64>)>,
+    /// Epoch, first row, and codes from there on.
+    encoded: Option<(usize, usize, Mat<f64>)>,
 }
 
 impl Rows {
@@ -212,18 +213,22 @@ impl Rows {
         if let Some(encoder) = pass.extra.models.autoencoder(at) {
             // Stages that share an autoencoder follow each other.
             let epoch = pass.extra.models.epochs[at];
-            let kept = self.encoded.take().filter(|(made, _)| *made == epoch);
-            let mut codes = kept.map_or_else(|| Mat::zeros(0, encoder.components()), |(_, codes)| codes);
-            let from = codes.nrows();
+            let kept = self.encoded.take();
+            let kept = kept.filter(|(made, first, _)| *made == epoch && *first <= span.start);
+            let nothing = || (epoch, span.start, Mat::zeros(0, encoder.components()));
+            let (_, first, mut codes) = kept.unwrap_or_else(nothing);
+            let from = first + codes.nrows();
             if from < span.end {
                 // A row's codes are the same in any batch.
                 let more = encoder.encode_rows(z.subrows(from, span.end - from));
-                codes = Mat::from_fn(span.end, more.ncols(), |i, j| {
-                    if i < from { codes[(i, j)] } else { more[(i - from, j)] }
-                });
+                let mut all = Mat::zeros(span.end - first, more.ncols());
+                all.subrows_mut(0, codes.nrows()).copy_from(&codes);
+                all.subrows_mut(codes.nrows(), more.nrows()).copy_from(&more);
+                codes = all;
             }
-            out.get_mut(.., ..codes.ncols()).copy_from(codes.as_ref().subrows(span.start, span.len()));
-            self.encoded = Some((epoch, codes));
+            out.get_mut(.., ..codes.ncols())
+                .copy_from(codes.as_ref().subrows(span.start - first, span.len()));
+            self.encoded = Some((epoch, first, codes));
         }
         let z = z.subrows(span.start, span.len());
         pass.extra.trees_into(&mut out, pass.pools, z, self.half, at);
@@ -548,7 +553,7 @@ impl CodesPass<'_> {
     }
 
     /// The segments before which the final fit's rows were settled already when the last tested fold was
-    /// fitted: what its maps make of them is the same for a week.
+    /// fitted.
     fn settled(&self, fold: usize) -> Option<usize> {
         let [.., last, final_fit] = &self.plan.folds[..] else { return None };
         let settled = last.train.end;
@@ -571,9 +576,13 @@ impl CodesPass<'_> {
         for (stage, training) in Stage::ALL.into_iter().zip([&moments.inner, &moments.full]) {
             let Some(training) = training else { continue };
             let at = stage.at(f);
-            let before = self.settled_sums(rows, at, settled)?;
+            // Maps and rows from before they were frozen are the same for a week.
+            let end = self.plan.edges[stage.segments(fold).end];
+            let until = self.plan.learning_ends(f)[stage as usize].max(self.plan.edges[settled]).min(end);
+            let before = self.settled_sums(rows, at, until)?;
             let rows = rows.tail()?;
-            let span = self.rows(&rows.prepared, settled..stage.segments(fold).end);
+            let row = |moment: UtcMs| rows.prepared.series.index_at_or_after(moment);
+            let span = row(until)..row(end);
             let sums = self.sums(rows, at, span, Some(before));
             let block = Some(self.block(&sums, known, training));
             match stage {
@@ -591,12 +600,12 @@ impl CodesPass<'_> {
         Ok(out)
     }
 
-    /// Sums over the settled rows of the final fit in a stage.
+    /// Sums over the rows of the final fit in a stage that come before a moment.
     fn settled_sums(
         &self,
         rows: &mut LazyRows<'_, '_>,
         at: usize,
-        settled: usize,
+        until: UtcMs,
     ) -> Result<Sums, ScratchError> {
         let models = &self.extra.models;
         let key = self.statistics.known.as_ref().map(|digests| {
@@ -604,7 +613,7 @@ impl CodesPass<'_> {
                 let scaler = &rows.known.scaler;
                 let inputs = self.extra.of_coin(&rows.coin.symbol, inputs).number(at as i64);
                 let epoch = models.epochs.get(at).map_or(-1, |&epoch| epoch as i64);
-                inputs.number(epoch).numbers(&scaler.center).numbers(&scaler.scale)
+                inputs.number(epoch).number(until.0).numbers(&scaler.center).numbers(&scaler.scale)
             })
         });
         let cache = self.engine.scratch.cache();
@@ -612,7 +621,7 @@ impl CodesPass<'_> {
             return Ok(found);
         }
         let rows = rows.all()?;
-        let span = self.rows(&rows.prepared, 0..settled);
+        let span = 0..rows.prepared.series.index_at_or_after(until);
         let sums = self.sums(rows, at, span, None);
         key.iter().for_each(|key| cache.put(key, &sums));
         Ok(sums)

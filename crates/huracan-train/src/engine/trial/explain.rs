@@ -461,7 +461,7 @@ impl TrialPass<'_> {
             let worth = self.cached(key, || {
                 let rows = rows.of(span)?;
                 let Scene { prepared, tape, .. } = rows;
-                let heads = self.stage_heads(&mut known, f, Stage::Full)?;
+                let heads = self.tested_heads(&mut known, f)?;
                 let first_day = span.0.day();
                 let days = (span.1.0 - 1).div_euclid(UtcMs::DAY) - first_day + 1;
                 let mut worth = FoldWorth::new(days.max(0) as usize, 0, 0);
@@ -535,7 +535,7 @@ impl TrialPass<'_> {
         let label = &prepared.labels[0];
         for i in (from..to).filter(|&i| prepared.usable[i] && label[i].is_finite()) {
             worth.scored.push(scene.survival * scores[i - from]);
-            worth.labels.push(label[i] - heads.moments.mean_y[0]);
+            worth.labels.push(label[i] - heads.label_mean);
         }
         let days = worth.intact.len();
         if repetitions > 0 {

@@ -4,7 +4,7 @@
 
 use super::TrialPass;
 use crate::engine::extra::pass::CoinBlocks;
-use crate::engine::grams::CoinGrams;
+use crate::engine::grams::{CoinGrams, last_tested};
 use crate::engine::lanes::{Lane, LaneFold, OwnBasis, unpooled_head};
 use crate::engine::pools::{Codes, Pool, Variant};
 use crate::engine::statistics::{CoinStatistics, Stage, rows_min};
@@ -45,7 +45,7 @@ pub struct FinalHead {
 }
 
 /// One lane's head of one coin in one stage, in the units of its moments.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct StageHead {
     /// Over standardised features, p.
     pub(super) weights: Vec<f64>,
@@ -60,9 +60,14 @@ pub(super) struct StageHead {
 }
 
 /// The heads of one coin in one stage, per lane, the pooled head last.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct StageHeads {
     pub(super) heads: Vec<StageHead>,
-    pub(super) moments: Moments,
+    /// Training rows.
+    pub(super) rows: f64,
+    /// Means of the coin's scaled features over them, and of its label.
+    pub(super) mean: Vec<f64>,
+    pub(super) label_mean: f64,
 }
 
 /// A coin's inputs of the trial, read back from scratch.
@@ -78,6 +83,20 @@ pub(super) struct Known<'a> {
 }
 
 impl TrialPass<'_> {
+    /// The heads that a tested fold is tested with. Those of the last one are asked for night after night.
+    pub(super) fn tested_heads(
+        &self,
+        known: &mut Known<'_>,
+        f: usize,
+    ) -> Result<Option<StageHeads>, ScratchError> {
+        let digests = self.statistics.known.as_ref().filter(|_| last_tested(self.plan) == Some(f));
+        let key = digests.map(|digests| {
+            let symbol = &self.survey.coins[known.index].symbol;
+            digests.fit_of("heads", f, known.index, |inputs| self.extra.of_coin(symbol, inputs))
+        });
+        self.cached(key, || self.stage_heads(known, f, Stage::Full))
+    }
+
     pub(super) fn stage_heads(
         &self,
         known: &mut Known<'_>,
@@ -195,7 +214,8 @@ impl TrialPass<'_> {
             }
         }
         known.own_basis = own_basis;
-        Ok(Some(StageHeads { heads, moments: raw }))
+        let Moments { n: rows, mean, mean_y, .. } = raw;
+        Ok(Some(StageHeads { heads, rows, mean, label_mean: mean_y[0] }))
     }
 
     pub(super) fn final_heads(
@@ -219,14 +239,14 @@ impl TrialPass<'_> {
                 weights: head.weights.iter().map(|w| head.survival * w).collect(),
                 code_weights: head.code_weights.iter().map(|w| head.survival * w).collect(),
                 code_mean: code_mean.clone(),
-                mean: heads.moments.mean.clone(),
+                mean: heads.mean.clone(),
                 slope: head.slope,
                 survival: head.survival,
                 tau: head.tau,
                 lambda: choice.map_or(variant.lambda, |c| c.lambda),
                 codes: if choice.is_some() { Codes::None } else { variant.codes },
                 alone: choice.map_or(variant.alone, |c| c.alone),
-                rows: heads.moments.n,
+                rows: heads.rows,
             })
         };
         Ok(Lane::ALL.map(of).to_vec())

@@ -451,7 +451,7 @@ impl TrialPass<'_> {
                 Some(span) => {
                     let key = digests.and_then(|known| known.test_of("test", f, index, of_coin));
                     let tested = self.cached(key, || {
-                        let heads = self.stage_heads(&mut known, f, Stage::Full)?;
+                        let heads = self.tested_heads(&mut known, f)?;
                         Ok(self.test(&known, rows.of(span)?, heads.as_ref(), f, span))
                     })?;
                     tested.into_trial(f, &mut trial, &mut work);
@@ -640,7 +640,7 @@ impl TrialPass<'_> {
             };
             policies.iter().map(of).collect()
         });
-        let sums = self.score_sums(prepared, &scores, heads.moments.mean_y[0], (from, to));
+        let sums = self.score_sums(prepared, &scores, heads.label_mean, (from, to));
         (totals.collect(), sums)
     }
 
@@ -688,13 +688,13 @@ impl TrialPass<'_> {
                     record(&ledger, prepared, &known.regimes[*first..], lag, from, first_day);
             }
         }
-        let label_mean = heads.moments.mean_y[0];
+        let label_mean = heads.label_mean;
         tested.scores = self.score_sums(prepared, &scores, label_mean, (from, to));
         let tradable: Vec<f64> = sides.iter().copied().filter(|c| c.is_finite()).collect();
         tested.facts = FoldFacts {
             bars: tradable.len(),
             one_side_bps: tradable.iter().sum::<f64>() / tradable.len().max(1) as f64,
-            train_rows: heads.moments.n,
+            train_rows: heads.rows,
         };
         tested
     }
