@@ -12,6 +12,7 @@ use super::pools::{Codes, Pool, Pools, Variant, group, solve};
 use super::statistics::{CoinStatistics, Stage, Statistics, Targets, rows_min};
 use super::survey::{Failed, Survey};
 use super::{Engine, EngineError, Market};
+use crate::cache::Key;
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
 use faer::Mat;
@@ -221,9 +222,9 @@ pub struct Unpooled {
     pub validation_ic: Option<f64>,
 }
 
-/// Scratch name of a coin's pooled heads.
-pub fn prior_name(coin: usize) -> String {
-    format!("prior-{coin}")
+/// Scratch name of a coin's pooled heads of a fold.
+fn prior_name(coin: usize, fold: usize) -> String {
+    format!("prior-{coin}-{fold}")
 }
 
 type Row = Vec<Vec<Option<SlopeEstimate>>>;
@@ -414,8 +415,6 @@ struct FoldWork {
     rows: Row,
     /// Per unpooled variant.
     unpooled: Vec<Agreement>,
-    /// Pooled heads without the coin's underlying, both stages one after the other.
-    heads: Vec<f64>,
 }
 
 /// A coin's own principal components as the stages of its folds read them: a full head its own, an inner
@@ -494,32 +493,101 @@ impl Pass for SlopesPass<'_> {
     }
 }
 
+/// What a coin's folds are made of.
+struct CoinFolds<'a> {
+    coin: &'a CoinStatistics,
+    grams: CoinGrams<'a>,
+    blocks: CoinBlocks<'a>,
+    /// Trained coins of the same underlying.
+    twins: Vec<(&'a CoinStatistics, CoinGrams<'a>, CoinBlocks<'a>)>,
+    own_basis: OwnBasis,
+}
+
 impl SlopesPass<'_> {
     fn coin(&self, index: usize, coin: &CoinStatistics) -> Result<Work, ScratchError> {
-        let (engine, settings) = (self.engine, self.engine.settings);
-        let p = self.statistics.p;
-        let shelf = self.statistics.shelf(engine, self.market, self.plan);
-        let grams = shelf.of(index, &self.survey.coins[index], &coin.scaler);
-        let mut twins: Vec<(usize, &CoinStatistics, CoinGrams<'_>)> = Vec::new();
-        for &twin in &coin.twins {
-            if twin != index
-                && let Some(other) = &self.statistics.coins[twin]
-            {
-                twins.push((twin, other, shelf.of(twin, &self.survey.coins[twin], &other.scaler)));
-            }
+        let cache = self.engine.scratch.cache();
+        let mut folds = self.folds(index, coin);
+        let mut work = Work { row: Vec::new(), unpooled: Vec::with_capacity(self.plan.folds.len()) };
+        for f in 0..self.plan.folds.len() {
+            let key = self.key("slopes", index, f);
+            let heads_key = self.key("slope heads", index, f);
+            let found: Option<FoldWork> = key.as_ref().and_then(|key| cache.get(key));
+            let found = found.filter(|_| heads_key.as_ref().is_some_and(|key| cache.has(key)));
+            let made = match found {
+                Some(found) => found,
+                None => {
+                    let (made, heads) = self.fold(&mut folds, f)?;
+                    key.iter().for_each(|key| cache.put(key, &made));
+                    match heads_key {
+                        Some(key) => cache.put(&key, &heads),
+                        None => self.engine.scratch.write(&prior_name(index, f), &heads)?,
+                    }
+                    made
+                }
+            };
+            work.row.extend(made.rows);
+            work.unpooled.push(made.unpooled);
         }
-        let codes = CodesPass {
-            engine,
-            survey: self.survey,
-            market: self.market,
-            plan: self.plan,
-            statistics: self.statistics,
-            pools: self.pools,
-            extra: self.extra,
+        Ok(work)
+    }
+
+    /// The key of something of a coin's fold; `None` for the final fit's, and where nothing outlives a run.
+    fn key(&self, kind: &'static str, index: usize, f: usize) -> Option<Key> {
+        let is_kept = self.engine.scratch.cache().is_used() && self.plan.folds[f].test.is_some();
+        let known = self.statistics.known.as_ref().filter(|_| is_kept)?;
+        let symbol = &self.survey.coins[index].symbol;
+        Some(known.fit_of(kind, f, index, |inputs| self.extra.of_coin(symbol, inputs)))
+    }
+
+    /// A coin's pooled heads of a fold, both stages one after the other. What is gone is made again.
+    ///
+    /// # Errors
+    /// When scratch cannot be read back.
+    pub(super) fn priors(
+        &self,
+        index: usize,
+        coin: &CoinStatistics,
+        f: usize,
+    ) -> Result<Vec<f64>, ScratchError> {
+        let scratch = self.engine.scratch;
+        let name = prior_name(index, f);
+        let Some(key) = self.key("slope heads", index, f) else { return scratch.read(&name) };
+        if let Some(found) = scratch.cache().get(&key) {
+            return Ok(found);
+        }
+        if let Some(found) = scratch.look(&name)? {
+            return Ok(found);
+        }
+        let (_, heads) = self.fold(&mut self.folds(index, coin), f)?;
+        scratch.write(&name, &heads)?;
+        Ok(heads)
+    }
+
+    fn folds<'a>(&'a self, index: usize, coin: &'a CoinStatistics) -> CoinFolds<'a> {
+        let SlopesPass { engine, survey, market, plan, statistics, pools, extra, .. } = *self;
+        let shelf = statistics.shelf(engine, market, plan);
+        let codes = CodesPass { engine, survey, market, plan, statistics, pools, extra };
+        let grams = |i: usize, coin: &'a CoinStatistics| shelf.of(i, &survey.coins[i], &coin.scaler);
+        let twin = |&i: &usize| {
+            let twin = statistics.coins[i].as_ref().filter(|_| i != index)?;
+            Some((twin, grams(i, twin), codes.blocks(i)))
         };
-        let blocks = codes.blocks(index);
-        let twin_blocks: Vec<CoinBlocks<'_>> = twins.iter().map(|(i, ..)| codes.blocks(*i)).collect();
-        let needed = rows_min(settings);
+        CoinFolds {
+            coin,
+            grams: grams(index, coin),
+            blocks: codes.blocks(index),
+            twins: coin.twins.iter().filter_map(twin).collect(),
+            own_basis: OwnBasis::default(),
+        }
+    }
+
+    /// One fold of a coin: what is found out, and its pooled heads without the coin's underlying, both
+    /// stages one after the other.
+    fn fold(&self, folds: &mut CoinFolds<'_>, f: usize) -> Result<(FoldWork, Vec<f64>), ScratchError> {
+        let settings = self.engine.settings;
+        let (p, needed) = (self.statistics.p, rows_min(settings));
+        let fold = &self.plan.folds[f];
+        let CoinFolds { coin, grams, blocks, twins, own_basis } = folds;
         let standardised = |moments: Option<Moments>, coin: &CoinStatistics, at: usize| {
             let deviation = &self.pools.stages[at].deviation;
             moments.map(|m| m.rescaled(&coin.own.0, &coin.own.1).standardised(deviation))
@@ -528,69 +596,45 @@ impl SlopesPass<'_> {
             let own = grams.moments(stage.segments(&self.plan.folds[f]), needed)?;
             Ok(standardised(own, coin, stage.at(f)))
         };
-        let mut work = Work { row: Vec::new(), unpooled: Vec::with_capacity(self.plan.folds.len()) };
-        let mut flat = Vec::new();
-        let mut own_basis = OwnBasis::default();
-        for (f, fold) in self.plan.folds.iter().enumerate() {
-            let key = self.statistics.known.as_ref().filter(|_| fold.test.is_some()).map(|known| {
-                let symbol = &self.survey.coins[index].symbol;
-                known.fit_of("slopes", f, index, |inputs| self.extra.of_coin(symbol, inputs))
-            });
-            let cache = engine.scratch.cache();
-            let found: Option<FoldWork> = key.as_ref().and_then(|key| cache.get(key));
-            if let Some(found) = found {
-                work.row.extend(found.rows);
-                work.unpooled.push(found.unpooled);
-                flat.extend(found.heads);
-                continue;
+        let mut made = FoldWork { rows: Vec::new(), unpooled: Vec::new() };
+        let mut all_heads = Vec::new();
+        for stage in Stage::ALL {
+            let at = stage.at(f);
+            let pool = &self.pools.stages[at];
+            let segments = stage.segments(fold);
+            let own = own_at(f, stage)?;
+            let others: Vec<Option<Moments>> = twins
+                .iter()
+                .map(|(twin, grams, _)| Ok(standardised(grams.moments(segments.clone(), needed)?, twin, at)))
+                .collect::<Result<_, ScratchError>>()?;
+            let mut members: Vec<(&Moments, f64)> = own.iter().map(|m| (m, coin.weight)).collect();
+            for ((twin, ..), other) in twins.iter().zip(&others) {
+                members.extend(other.iter().map(|m| (m, twin.weight)));
             }
-            let mut made = FoldWork { rows: Vec::new(), unpooled: Vec::new(), heads: Vec::new() };
-            for stage in Stage::ALL {
-                let at = stage.at(f);
-                let pool = &self.pools.stages[at];
-                let segments = stage.segments(fold);
-                let own = own_at(f, stage)?;
-                let others: Vec<Option<Moments>> = twins
-                    .iter()
-                    .map(|(_, twin, grams)| {
-                        Ok(standardised(grams.moments(segments.clone(), needed)?, twin, at))
-                    })
-                    .collect::<Result<_, ScratchError>>()?;
-                let mut members: Vec<(&Moments, f64)> = own.iter().map(|m| (m, coin.weight)).collect();
-                for ((_, twin, _), other) in twins.iter().zip(&others) {
-                    members.extend(other.iter().map(|m| (m, twin.weight)));
-                }
-                let is_read = self.lanes[f][Lane::OwnPca.at()].is_fitted;
-                let basis = if is_read { own_basis.at(f, stage, own.as_ref(), &own_at)? } else { None };
-                let rest = leave_out(&pool.moments, pool.weight, &members);
-                let heads = prior_heads(pool, rest.as_ref(), basis, &self.lanes[f]);
-                let mut row = estimate(settings, own.as_ref(), &heads, &self.lanes[f]);
-                made.heads.extend(heads.into_iter().flat_map(|h| h.unwrap_or_else(|| vec![0.0; p])));
-                let of_fold = blocks.fold(f)?;
-                let mut with_blocks: Vec<(&Moments, f64, &extra::Blocks)> =
-                    own.iter().map(|m| (m, coin.weight, of_fold)).collect();
-                for (((_, twin, _), other), blocks) in twins.iter().zip(&others).zip(&twin_blocks) {
-                    let blocks = blocks.fold(f)?;
-                    with_blocks.extend(other.iter().map(|m| (m, twin.weight, blocks)));
-                }
-                let rows =
-                    self.extra.priors(settings, f, stage, self.pools, own.as_ref(), of_fold, &with_blocks);
-                for (lane, head, slope) in rows {
-                    made.heads.extend(head);
-                    row[lane.at()] = slope;
-                }
-                made.rows.push(row);
-                if stage == Stage::Inner {
-                    made.unpooled = self.unpooled_agreement(&grams, f, coin, own.as_ref())?;
-                }
+            let is_read = self.lanes[f][Lane::OwnPca.at()].is_fitted;
+            let basis = if is_read { own_basis.at(f, stage, own.as_ref(), &own_at)? } else { None };
+            let rest = leave_out(&pool.moments, pool.weight, &members);
+            let heads = prior_heads(pool, rest.as_ref(), basis, &self.lanes[f]);
+            let mut row = estimate(settings, own.as_ref(), &heads, &self.lanes[f]);
+            all_heads.extend(heads.into_iter().flat_map(|h| h.unwrap_or_else(|| vec![0.0; p])));
+            let of_fold = blocks.fold(f)?;
+            let mut with_blocks: Vec<(&Moments, f64, &extra::Blocks)> =
+                own.iter().map(|m| (m, coin.weight, of_fold)).collect();
+            for ((twin, _, blocks), other) in twins.iter().zip(&others) {
+                let blocks = blocks.fold(f)?;
+                with_blocks.extend(other.iter().map(|m| (m, twin.weight, blocks)));
             }
-            key.iter().for_each(|key| cache.put(key, &made));
-            work.row.extend(made.rows);
-            work.unpooled.push(made.unpooled);
-            flat.extend(made.heads);
+            let rows = self.extra.priors(settings, f, stage, self.pools, own.as_ref(), of_fold, &with_blocks);
+            for (lane, head, slope) in rows {
+                all_heads.extend(head);
+                row[lane.at()] = slope;
+            }
+            made.rows.push(row);
+            if stage == Stage::Inner {
+                made.unpooled = self.unpooled_agreement(grams, f, coin, own.as_ref())?;
+            }
         }
-        engine.scratch.write(&prior_name(index), &flat)?;
-        Ok(work)
+        Ok((made, all_heads))
     }
 
     /// Validation moments of every unpooled candidate of one coin in one fold.

@@ -374,6 +374,14 @@ impl Pass for CodesPass<'_> {
     }
 }
 
+impl<'a> CodesPass<'a> {
+    /// A coin's blocks; none is read yet.
+    pub(in crate::engine) fn blocks(self, index: usize) -> CoinBlocks<'a> {
+        let folds = self.plan.folds.iter().map(|_| OnceCell::new()).collect();
+        CoinBlocks { pass: self, index, folds }
+    }
+}
+
 impl CodesPass<'_> {
     /// Adds all coins up, in order; pools of tested folds may be there from another run if every coin could
     /// be encoded.
@@ -462,12 +470,6 @@ impl CodesPass<'_> {
     ) -> Result<Option<Moments>, ScratchError> {
         let moments = grams.moments(segments, needed)?;
         Ok(moments.map(|m| m.rescaled(&known.own.0, &known.own.1).targets(&[0])))
-    }
-
-    /// A coin's blocks; none is read yet.
-    pub(in crate::engine) fn blocks(&self, index: usize) -> CoinBlocks<'_> {
-        let folds = self.plan.folds.iter().map(|_| OnceCell::new()).collect();
-        CoinBlocks { pass: *self, index, folds }
     }
 
     /// Makes the blocks of a coin that are not there from another run.

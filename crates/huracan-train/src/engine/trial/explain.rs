@@ -9,7 +9,7 @@ use super::heads::{Known, StageHead, StageHeads};
 use super::{CoinRows, FinalHead, Scene, Tables, TrialPass, rows_of};
 use crate::cache::Key;
 use crate::engine::extra::Extra;
-use crate::engine::lanes::{Lane, OwnBasis, Slopes, prior_name};
+use crate::engine::lanes::{Lane, OwnBasis, Slopes};
 use crate::engine::part;
 use crate::engine::passes::Pass;
 use crate::engine::pools::{Codes, Pools};
@@ -427,19 +427,18 @@ impl TrialPass<'_> {
         judged: &Judged,
         measured: bool,
     ) -> Result<(BTreeMap<String, Delta>, Option<ScoreQuality>), ScratchError> {
-        let (engine, settings) = (self.engine, self.engine.settings);
+        let settings = self.engine.settings;
         let (index, names) = (coin.index, &judged.names);
         let Some(statistics) = self.statistics.coins[index].as_ref() else {
             return Ok((BTreeMap::new(), None));
         };
         let series = rows.series;
-        let codes = self.codes();
         let mut known = Known {
             index,
             statistics,
             grams: self.grams(index, statistics),
-            priors: engine.scratch.read(&prior_name(index))?,
-            blocks: codes.blocks(index),
+            priors: None,
+            blocks: self.codes().blocks(index),
             own_basis: OwnBasis::default(),
             regimes: vec![Regime::Unknown; series.len()],
         };

@@ -75,7 +75,8 @@ pub(super) struct Known<'a> {
     pub(super) index: usize,
     pub(super) statistics: &'a CoinStatistics,
     pub(super) grams: CoinGrams<'a>,
-    pub(super) priors: Vec<f64>,
+    /// Pooled heads of the fold that was looked at last.
+    pub(super) priors: Option<(usize, Vec<f64>)>,
     pub(super) blocks: CoinBlocks<'a>,
     pub(super) own_basis: OwnBasis,
     /// One a bar.
@@ -128,7 +129,11 @@ impl TrialPass<'_> {
             false => None,
         };
         let heads_len = lanes.len() * p + self.extra.lanes().count() * self.extra.head_len();
-        let priors = &known.priors[at * heads_len..(at + 1) * heads_len];
+        let priors = match known.priors.take() {
+            Some((of, priors)) if of == f => priors,
+            _ => self.slopes_pass().priors(known.index, known.statistics, f)?,
+        };
+        let priors = &known.priors.insert((f, priors)).1[stage as usize * heads_len..][..heads_len];
         let survival = match stage {
             Stage::Inner => &self.slopes.survival_before[f],
             Stage::Full => &self.slopes.survival[f],

@@ -14,9 +14,9 @@ use crate::cache::Key;
 use crate::engine::extra::Extra;
 use crate::engine::extra::pass::CodesPass;
 use crate::engine::grams::CoinGrams;
-use crate::engine::lanes::{self, Lane, LaneFold, OwnBasis, PLACEBO, Slopes, prior_name};
+use crate::engine::lanes::{self, Lane, LaneFold, OwnBasis, PLACEBO, Slopes, SlopesPass};
 use crate::engine::passes::Pass;
-use crate::engine::pools::Pools;
+use crate::engine::pools::{Pools, Variant};
 use crate::engine::prepare::{Prepared, Signs, prepare, read_tail, tail_start};
 use crate::engine::statistics::{CoinStatistics, Stage, Statistics, placebo_signs};
 use crate::engine::survey::{Coin, Failed, Survey};
@@ -188,6 +188,7 @@ impl Tested {
 /// What follows from pools and plan and is the same for every coin.
 pub(super) struct Tables {
     lanes: Vec<Vec<LaneFold>>,
+    candidates: Vec<Variant>,
     signs: Vec<Signs>,
     pooled_heads: Vec<Vec<Vec<f64>>>,
     times: usize,
@@ -197,6 +198,7 @@ impl Tables {
     pub(super) fn new(settings: &Settings, plan: &Plan, pools: &Pools) -> Tables {
         Tables {
             lanes: (0..plan.folds.len()).map(|f| lanes::lanes(settings, pools, f)).collect(),
+            candidates: lanes::unpooled_variants(settings),
             signs: placebo_signs(settings),
             pooled_heads: pooled_heads(settings, plan, pools),
             times: ((plan.test_end.0 - plan.test_start.0) / settings.timeframe.ms()) as usize,
@@ -402,13 +404,12 @@ impl TrialPass<'_> {
         let series = coin.series(self.engine.scratch)?;
         let regimes = regime::tags(&series, &RegimeRules::default());
         let mut rows = CoinRows::new(self, index, known, &series, &self.tables.signs);
-        let codes = self.codes();
         let mut known = Known {
             index,
             statistics: known,
             grams: self.grams(index, known),
-            priors: self.engine.scratch.read(&prior_name(index))?,
-            blocks: codes.blocks(index),
+            priors: None,
+            blocks: self.codes().blocks(index),
             own_basis: OwnBasis::default(),
             regimes,
         };
@@ -465,6 +466,12 @@ impl TrialPass<'_> {
         }
         work.trial = Some(trial);
         Ok(work)
+    }
+
+    fn slopes_pass(&self) -> SlopesPass<'_> {
+        let TrialPass { engine, survey, market, plan, statistics, pools, extra, tables, .. } = *self;
+        let Tables { lanes, candidates, .. } = tables;
+        SlopesPass { engine, survey, market, plan, statistics, pools, extra, lanes, candidates }
     }
 
     fn codes(&self) -> CodesPass<'_> {
