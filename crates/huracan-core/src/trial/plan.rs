@@ -178,6 +178,12 @@ impl Plan {
         self.edges.len() - 1
     }
 
+    /// The tested fold whose test a moment is in; the nearest outside of all tests.
+    pub fn tested_at(&self, moment: UtcMs) -> usize {
+        let begun = self.tested().partition_point(|fold| fold.test.is_some_and(|(from, _)| from <= moment));
+        begun.saturating_sub(1)
+    }
+
     /// The folds that are tested.
     pub fn tested(&self) -> &[Fold] {
         &self.folds[..self.folds.len() - 1]
@@ -311,6 +317,10 @@ mod tests {
         assert_eq!(plan.folds.len(), 6);
         assert_eq!(plan.folds[5].test, None);
         assert_eq!(plan.test_days(), 162);
+        for (f, (from, to)) in tests.iter().enumerate() {
+            assert_eq!((plan.tested_at(*from), plan.tested_at(UtcMs(to.0 - 1))), (f, f));
+        }
+        assert_eq!(plan.tested_at(UtcMs(0)), 0);
     }
 
     #[test]

@@ -123,7 +123,6 @@ pub fn rank_band(settings: &Settings, plan: &Plan, panel: &Panel) -> RankBandBoo
     // A coin without a cost in this fold is charged what it was last known to cost.
     let dearest = panel.one_side_bps.iter().flatten().copied().filter(|c| c.is_finite()).fold(0.0, f32::max);
     let mut known_cost = vec![f64::from(dearest); coins];
-    let per_fold = panel.times / plan.tested().len().max(1);
     for t in 0..panel.times {
         let day = (plan.test_start.0 + t as i64 * plan.timeframe.ms()).div_euclid(UtcMs::DAY)
             - plan.test_start.day();
@@ -139,7 +138,7 @@ pub fn rank_band(settings: &Settings, plan: &Plan, panel: &Panel) -> RankBandBoo
         }
         if waiting.len() == lag {
             let next = waiting.remove(0);
-            let fold = (t / per_fold.max(1)).min(panel.one_side_bps.len() - 1);
+            let fold = plan.tested_at(UtcMs(plan.test_start.0 + t as i64 * plan.timeframe.ms()));
             for c in 0..coins {
                 let change = (next[c] - weights[c]).abs();
                 if change > 0.0 {
