@@ -71,7 +71,7 @@ impl Inputs {
     #[must_use]
     pub fn numbers(mut self, numbers: &[f64]) -> Inputs {
         self.0.update((numbers.len() as u64).to_le_bytes());
-        numbers.iter().for_each(|v| self.0.update(v.to_bits().to_le_bytes()));
+        self.extend(numbers.iter().copied());
         self
     }
 
@@ -84,7 +84,18 @@ impl Inputs {
 
     /// Numbers without their count in front, for a prefix that is still growing.
     pub fn extend(&mut self, numbers: impl IntoIterator<Item = f64>) {
-        numbers.into_iter().for_each(|v| self.0.update(v.to_bits().to_le_bytes()));
+        // A hash takes many bytes at once far faster than a few at a time.
+        let mut held = [0; 4096];
+        let mut filled = 0;
+        for number in numbers {
+            held[filled..filled + 8].copy_from_slice(&number.to_bits().to_le_bytes());
+            filled += 8;
+            if filled == held.len() {
+                self.0.update(held);
+                filled = 0;
+            }
+        }
+        self.0.update(&held[..filled]);
     }
 
     /// The hash of all parts so far.

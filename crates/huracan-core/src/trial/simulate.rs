@@ -74,6 +74,8 @@ pub fn simulate(tape: &Tape<'_>, policy: &Policy, ledger: &mut impl Ledger) {
     let (mut target, mut held) = (0.0_f64, 0.0_f64);
     let mut decided_bars = 0_usize;
     let mut open: Option<ClosedTrade> = None;
+    // Where in the queues the bar stands: its number modulo the lag.
+    let mut slot = 0;
     for i in 0..=last {
         let mut net = 0.0;
         if held != 0.0 {
@@ -87,8 +89,8 @@ pub fn simulate(tape: &Tape<'_>, policy: &Policy, ledger: &mut impl Ledger) {
         }
         let side_cost = tape.one_side_bps[i];
         let tradable = side_cost.is_finite();
-        let due = if i == last { 0.0 } else { queue[i % lag] };
-        let renewed = std::mem::take(&mut renewals[i % lag]);
+        let due = if i == last { 0.0 } else { queue[slot] };
+        let renewed = std::mem::take(&mut renewals[slot]);
         let charged = tape.size * side_cost;
         if tradable && due != held {
             if let Some(mut trade) = open.take() {
@@ -133,7 +135,7 @@ pub fn simulate(tape: &Tape<'_>, policy: &Policy, ledger: &mut impl Ledger) {
         let faded = edge * target < policy.exit_band * bar;
         if wanted != 0.0 && (wanted != target || expired) {
             if wanted == target {
-                renewals[i % lag] = true;
+                renewals[slot] = true;
             }
             target = wanted;
             decided_bars = 0;
@@ -141,7 +143,8 @@ pub fn simulate(tape: &Tape<'_>, policy: &Policy, ledger: &mut impl Ledger) {
             target = 0.0;
             decided_bars = 0;
         }
-        queue[i % lag] = target;
+        queue[slot] = target;
+        slot = if slot + 1 == lag { 0 } else { slot + 1 };
     }
 }
 

@@ -547,9 +547,10 @@ impl TrialPass<'_> {
             let seed = settings.seed.child("permutation", (f * REPETITIONS + r) as u64);
             let order = block_permutation(to - from, block, seed);
             for (j, sums) in worth.permuted.iter_mut().enumerate() {
-                let moved = with_permuted(head, &mut rows, &scores, j, &order, before.as_ref(), &codes);
-                let scores = moved.as_ref().unwrap_or(&scores);
-                self.daily(prepared, tape, scene, scores, &mut sums[r]);
+                match with_permuted(head, &mut rows, &scores, j, &order, before.as_ref(), &codes) {
+                    Some(moved) => self.daily(prepared, tape, scene, &moved, &mut sums[r]),
+                    None => sums[r].clone_from(&worth.intact),
+                }
             }
         }
     }
@@ -563,8 +564,7 @@ impl TrialPass<'_> {
         scores: &[f64],
         sums: &mut [f64],
     ) {
-        let scores = Mat::from_fn(scores.len(), 1, |i, _| scores[i]);
-        let edge = self.edges(prepared, &scores, (0, scene.survival), scene.from);
+        let edge = self.edges(prepared, ColRef::from_slice(scores), scene.survival, scene.from);
         let view = tape.view(0, scene.from, scene.to, &edge, scene.sides, scene.size);
         let mut ledger = FullLedger::default();
         simulate(&view, &scene.policy, &mut ledger);

@@ -24,7 +24,7 @@ use crate::engine::tape::{CoinTape, FoldRecord, hedged, policy_grid, position_si
 use crate::engine::{Engine, EngineError, Market};
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
-use faer::{Accum, Mat, Par};
+use faer::{Accum, ColRef, Mat, Par};
 use huracan_core::costs::spread::SPREAD_MIN_BPS;
 use huracan_core::costs::{self, CostModel};
 use huracan_core::labels::LabelKind;
@@ -596,25 +596,18 @@ impl TrialPass<'_> {
             .collect()
     }
 
-    /// Expected edges, bps: the part of the scores that survived validation.
-    fn edges(
-        &self,
-        prepared: &Prepared,
-        scores: &Mat<f64>,
-        (lane, survival): (usize, f64),
-        from: usize,
-    ) -> Vec<f64> {
+    /// Expected edges of a lane, bps: the part of its scores that survived validation.
+    fn edges(&self, prepared: &Prepared, scores: ColRef<'_, f64>, survival: f64, from: usize) -> Vec<f64> {
         let root = (self.engine.settings.label.horizon_bars as f64).sqrt();
         let raw = self.engine.settings.label.kind == LabelKind::Raw;
-        (0..scores.nrows())
-            .map(|i| {
-                let row = from + i;
-                if !prepared.usable[row] {
-                    return f64::NAN;
-                }
-                1e4 * survival * scores[(i, lane)] * if raw { 1.0 } else { prepared.sigma[row] * root }
-            })
-            .collect()
+        let edge = |(i, score): (usize, &f64)| {
+            let row = from + i;
+            if !prepared.usable[row] {
+                return f64::NAN;
+            }
+            1e4 * survival * score * if raw { 1.0 } else { prepared.sigma[row] * root }
+        };
+        scores.iter().enumerate().map(edge).collect()
     }
 
     fn validate(
@@ -638,7 +631,7 @@ impl TrialPass<'_> {
         let scores = self.scores(known, prepared, heads, (f, Stage::Inner), (from, to));
         let policies = self.policies(prepared.series.symbol.market());
         let totals = (0..lanes).map(|lane| {
-            let edge = self.edges(prepared, &scores, (lane, heads.heads[lane].survival), from);
+            let edge = self.edges(prepared, scores.col(lane), heads.heads[lane].survival, from);
             let view = tape.view(lane, from, to, &edge, &sides, size);
             let of = |policy: &Policy| {
                 let mut totals = Totals::default();
@@ -680,7 +673,7 @@ impl TrialPass<'_> {
         let first_day = self.plan.test_start.day();
         let lag = settings.label.entry_lag_bars;
         for lane in 0..scores.ncols() {
-            let edge = self.edges(prepared, &scores, (lane, heads.heads[lane].survival), from);
+            let edge = self.edges(prepared, scores.col(lane), heads.heads[lane].survival, from);
             let view = tape.view(lane, from, to, &edge, &sides, size);
             for (k, policy) in policies.iter().enumerate() {
                 let placebo = (PLACEBO..PLACEBO + placebos).contains(&lane).then(|| lane - PLACEBO);
