@@ -207,7 +207,15 @@ impl Cache {
     /// Whether there is a piece, whole or not: who reads it later finds out.
     pub fn has(&self, key: &Key) -> bool {
         let dir = self.dir.as_ref().filter(|_| !self.is_closed.load(Ordering::Relaxed));
-        let is_there = dir.is_some_and(|dir| key.path(dir).is_file());
+        let is_there = dir.is_some_and(|dir| {
+            let path = key.path(dir);
+            let there = path.is_file();
+            if there {
+                // Needed, though perhaps not read: it is not the first to go.
+                note_use(&path);
+            }
+            there
+        });
         self.note(key, is_there.then_some(0));
         is_there
     }
@@ -359,14 +367,18 @@ fn read(path: &Path, key: &Key) -> Option<Vec<u8>> {
     if all[..HEADER] != header(key, bytes)[..] {
         return None;
     }
-    let now = SystemTime::now();
-    let used = file.metadata().and_then(|found| found.modified()).ok();
-    if used.is_none_or(|at| now.duration_since(at).is_ok_and(|age| age > USE_NOTED)) {
-        // The time of use decides what goes first, nothing else.
-        let _ = file.set_modified(now);
-    }
+    note_use(path);
     all.drain(..HEADER);
     Some(all)
+}
+
+/// Notes the time of use, which decides what goes first and nothing else.
+fn note_use(path: &Path) {
+    let now = SystemTime::now();
+    let used = fs::metadata(path).and_then(|found| found.modified()).ok();
+    if used.is_none_or(|at| now.duration_since(at).is_ok_and(|age| age > USE_NOTED)) {
+        let _ = fs::File::open(path).and_then(|file| file.set_modified(now));
+    }
 }
 
 /// A multiplicative hash: notices torn and damaged files, defends against nobody.

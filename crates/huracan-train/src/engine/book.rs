@@ -120,10 +120,17 @@ pub fn rank_band(settings: &Settings, plan: &Plan, panel: &Panel) -> RankBandBoo
     let mut side = vec![0_i8; coins];
     let mut weights = vec![0.0_f64; coins];
     let mut waiting: Vec<Vec<f64>> = Vec::new();
-    // A coin without a cost in this fold is charged what it was last known to cost.
+    // A coin without a cost in this fold is charged what it was last known to cost, one that never had any
+    // what the dearest does.
     let dearest = panel.one_side_bps.iter().flatten().copied().filter(|c| c.is_finite()).fold(0.0, f32::max);
     let mut known_cost = vec![f64::from(dearest); coins];
+    let mut fold = None;
     for t in 0..panel.times {
+        let now = plan.tested_at(UtcMs(plan.test_start.0 + t as i64 * plan.timeframe.ms()));
+        if fold.replace(now) != Some(now) {
+            let costs = known_cost.iter_mut().zip(&panel.one_side_bps[now]);
+            costs.filter(|(_, now)| now.is_finite()).for_each(|(known, now)| *known = f64::from(*now));
+        }
         let day = (plan.test_start.0 + t as i64 * plan.timeframe.ms()).div_euclid(UtcMs::DAY)
             - plan.test_start.day();
         let day = (day as usize).min(days - 1);
@@ -138,14 +145,9 @@ pub fn rank_band(settings: &Settings, plan: &Plan, panel: &Panel) -> RankBandBoo
         }
         if waiting.len() == lag {
             let next = waiting.remove(0);
-            let fold = plan.tested_at(UtcMs(plan.test_start.0 + t as i64 * plan.timeframe.ms()));
             for c in 0..coins {
                 let change = (next[c] - weights[c]).abs();
                 if change > 0.0 {
-                    let now = f64::from(panel.one_side_bps[fold][c]);
-                    if now.is_finite() {
-                        known_cost[c] = now;
-                    }
                     let charged = change * known_cost[c];
                     net[day] -= charged;
                     legs[usize::from(next[c] < 0.0 || (next[c] == 0.0 && weights[c] < 0.0))] -= charged;

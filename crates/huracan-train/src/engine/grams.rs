@@ -10,7 +10,7 @@ use super::prepare::{Prepared, Signs, prepare};
 use super::statistics::{Targets, placebo_signs};
 use super::survey::Coin;
 use super::{Engine, Market};
-use crate::cache::Key;
+use crate::cache::{Inputs, Key};
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
 use faer::Mat;
@@ -44,9 +44,17 @@ pub(super) fn settled_until(plan: &Plan) -> Option<usize> {
 }
 
 /// The key of a part among what outlives a run; `None` for the final fit's, and where nothing does.
-fn key(engine: &Engine<'_>, plan: &Plan, known: Option<&Known>, coin: usize, fold: usize) -> Option<Key> {
+fn key(
+    engine: &Engine<'_>,
+    plan: &Plan,
+    known: Option<&Known>,
+    (coin, scaler): (usize, &Scaler),
+    fold: usize,
+) -> Option<Key> {
     let known = known.filter(|_| engine.scratch.cache().is_used() && plan.folds[fold].test.is_some())?;
-    Some(known.fit_of("grams", fold, coin, |inputs| inputs))
+    // A young coin's is settled later than its first folds.
+    let scaled = |inputs: Inputs| inputs.numbers(&scaler.center).numbers(&scaler.scale);
+    Some(known.fit_of("grams", fold, coin, scaled))
 }
 
 /// Targets of rows, n × q: labels per horizon, then the label under every placebo's signs.
@@ -95,12 +103,12 @@ pub(super) fn keep(
     engine: &Engine<'_>,
     plan: &Plan,
     known: Option<&Known>,
-    coin: usize,
+    (coin, scaler): (usize, &Scaler),
     grams: &[Gram],
 ) -> Result<(), ScratchError> {
     for fold in 0..plan.folds.len() {
         let values = flat(&grams[part(plan, fold)]);
-        match key(engine, plan, known, coin, fold) {
+        match key(engine, plan, known, (coin, scaler), fold) {
             Some(key) => engine.scratch.cache().put(&key, &values),
             None => engine.scratch.write(&name(coin, fold), &values)?,
         }
@@ -191,7 +199,7 @@ impl CoinGrams<'_> {
             let grams: Vec<Gram> = parts.filter_map(|part| Gram::from_flat(p, q, part)).collect();
             (grams.len() == part(plan, fold).len()).then_some(grams)
         };
-        let key = key(engine, plan, known, self.index, fold);
+        let key = key(engine, plan, known, (self.index, self.scaler), fold);
         let Some(key) = key else {
             let name = name(self.index, fold);
             let flat = engine.scratch.read(&name)?;

@@ -58,7 +58,8 @@ impl Known {
         let (worlds, own) = worlds(cache, settings, scratch, survey, &moments)?;
         let common = {
             let columns: Vec<f64> = market.columns.iter().map(|&c| c as f64).collect();
-            let inputs = cache.inputs("common").text(&recipe(settings)).numbers(&columns);
+            let inputs =
+                cache.inputs("common").text(&recipe(settings)).number(survey.founded.0).numbers(&columns);
             inputs.numbers(&units.center).numbers(&units.scale).finish()
         };
         let folds = plan.folds.len();
@@ -75,7 +76,8 @@ impl Known {
         }))
     }
 
-    /// The same of one coin, by its position in the survey.
+    /// The key of something of one coin, by its position in the survey, made of what the fit of a fold may
+    /// know.
     pub fn fit_of(
         &self,
         kind: &'static str,
@@ -86,7 +88,7 @@ impl Known {
         self.fit(kind, fold, |inputs| of(inputs.digest(&self.own[coin][fold])))
     }
 
-    /// The same of one coin, by its position in the survey.
+    /// The same for the test of a fold; none while its last labels are open.
     pub fn test_of(
         &self,
         kind: &'static str,
@@ -99,7 +101,7 @@ impl Known {
         Some(Key::new(kind, of(inputs).finish()))
     }
 
-    /// The same of one coin, by its position in the survey.
+    /// The same for what is frozen.
     pub fn frozen_of(&self, kind: &'static str, coin: usize, of: impl FnOnce(Inputs) -> Inputs) -> Key {
         let last = self.own[coin].len() - 1;
         self.frozen(kind, |inputs| of(inputs.digest(&self.own[coin][last])))
@@ -137,9 +139,12 @@ fn plan_until(mut inputs: Inputs, plan: &Plan, fold: usize) -> Inputs {
     edges.iter().fold(inputs.number(plan.test_start.0), |inputs, edge| inputs.number(edge.0))
 }
 
-/// From when on a coin can matter to others: as a member of the market, or with enough rows for a pool.
-/// What is frozen takes in members only.
+/// From when on a coin can matter to others: as a member of the market, with enough rows for a pool, or as
+/// one that leads the market. What is frozen takes in members only.
 fn matters_from(settings: &Settings, survey: &Survey, coin: &Coin, is_frozen: bool) -> UtcMs {
+    if matches!(coin.symbol.underlying(), "BTC" | "ETH") {
+        return coin.start();
+    }
     let member = survey.member_from(settings, coin);
     let pooled = UtcMs(coin.start().0 + (settings.fold_train_days_min * UtcMs::DAY as f64) as i64);
     if is_frozen { member } else { member.min(pooled) }

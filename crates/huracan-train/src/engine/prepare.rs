@@ -1,7 +1,7 @@
 //! One coin's rows, made ready: features scaled into a design matrix, volatility, labels, signs.
 //!
-//! Made in the statistics pass and again in the trial pass from the same series, so nothing of
-//! O(rows) is kept between them.
+//! Made in the statistics pass and, where an earlier fold is asked for, again from the same series; the
+//! latest rows are left on scratch.
 
 use super::survey::{Coin, Survey};
 use super::{Engine, Market};

@@ -278,7 +278,7 @@ impl StatisticsPass<'_> {
         let prepared = prepare(settings, market, plan, units, series, None);
         let grams = grams::cumulative(settings, &prepared, plan, 0..plan.segments(), None);
         write_tail(engine, item, &prepared, plan)?;
-        grams::keep(engine, plan, known, item, &grams)?;
+        grams::keep(engine, plan, known, (item, &prepared.scaler), &grams)?;
         let mut row = 0;
         if let (Some(key), Some(segment)) = (key, settled_until(plan)) {
             row = prepared.series.index_at_or_after(plan.edges[segment]);

@@ -1,7 +1,7 @@
 //! The first look at every coin: read, align, profile, calibrate costs, judge by the data gates,
 //! choose the universe. Leaves the aligned series on scratch for the later passes.
 
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, RELATIVE_COINS_MIN};
 use crate::scratch::{Scratch, ScratchError};
 use crate::settings::{Settings, Universe};
 use crate::source::{CandleSource, Entry, InputFile, LoadFailure};
@@ -134,13 +134,21 @@ impl Survey {
     /// passes that gate today then changes no market of the past, neither what labels subtract nor what
     /// features see, and what was found out before it came stays true.
     pub fn member_from(&self, settings: &Settings, coin: &Coin) -> UtcMs {
-        let founded = self.grid.start.0 + FOUNDING_DAYS * UtcMs::DAY;
-        if coin.start().0 <= founded { coin.start() } else { seasoned_at(settings, coin) }
+        if coin.start() < self.founded { coin.start() } else { seasoned_at(settings, coin) }
     }
 }
 
-/// Days at the beginning of the data in which a first bar is no listing.
+/// Days after the data began in which a first bar is no listing.
 const FOUNDING_DAYS: i64 = 7;
+
+/// The end of the founding days. Data begin when there are coins enough for a market: one series that
+/// reaches further back than all others does not make listings of them.
+fn founded(starts: impl Iterator<Item = UtcMs>) -> UtcMs {
+    let mut starts: Vec<UtcMs> = starts.collect();
+    starts.sort_unstable();
+    let began = starts.get(RELATIVE_COINS_MIN - 1).or(starts.last()).map_or(0, |start| start.0);
+    UtcMs(began + FOUNDING_DAYS * UtcMs::DAY)
+}
 
 /// When a coin's history is long enough to train.
 pub fn seasoned_at(settings: &Settings, coin: &Coin) -> UtcMs {
@@ -166,6 +174,8 @@ pub struct Survey {
     pub until: UtcMs,
     /// The grid over all coins, bystanders included.
     pub grid: Grid,
+    /// A coin whose first bar comes before this was there when the data began.
+    pub founded: UtcMs,
 }
 
 struct Look {
@@ -368,7 +378,8 @@ fn select(
     }
     let start = coins.iter().chain(&bystanders).map(Coin::start).min().unwrap_or(until);
     let grid = Grid::covering(settings.timeframe, start, until);
-    Ok(Survey { coins, bystanders, skipped, failed, until, grid })
+    let founded = founded(coins.iter().chain(&bystanders).map(Coin::start));
+    Ok(Survey { coins, bystanders, skipped, failed, until, grid, founded })
 }
 
 fn admit(
@@ -415,5 +426,19 @@ fn admit(
             }
             Err(Skipped { symbol: symbol.to_string(), reasons })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_series_that_reaches_further_back_makes_no_listings_of_the_others() {
+        let day = |n: i64| UtcMs(n * UtcMs::DAY);
+        let starts = |first: i64| [first, 100, 100, 101, 103, 160].map(day).into_iter();
+        assert_eq!(founded(starts(0)), day(110));
+        assert_eq!(founded(starts(99)), day(110));
+        assert_eq!(founded([day(5), day(9)].into_iter()), day(16));
     }
 }

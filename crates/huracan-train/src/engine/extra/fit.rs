@@ -179,7 +179,8 @@ impl FitPass<'_> {
             Fit::Autoencoders => known.frozen("autoencoders", |inputs| inputs.number(stride as i64)),
             Fit::Trees { fold, half, components } => {
                 let of = |inputs: Inputs| {
-                    let parts = [stride, *fold, *half, *components];
+                    let units = Stage::ALL.map(|stage| tree_units(self.plan, *fold, stage));
+                    let parts = [stride, *fold, *half, *components, units[0], units[1]];
                     parts.into_iter().fold(inputs, |inputs, part| inputs.number(part as i64))
                 };
                 if *fold == last { known.frozen("trees", of) } else { known.fit("trees", *fold, of) }

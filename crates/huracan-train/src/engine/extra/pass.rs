@@ -614,8 +614,15 @@ impl CodesPass<'_> {
             digests.frozen_of("code sums", rows.index, |inputs| {
                 let scaler = &rows.known.scaler;
                 let inputs = self.extra.of_coin(&rows.coin.symbol, inputs).number(at as i64);
+                let trees = [models.trees.get(at), models.trees_coded.get(at)];
+                let units = trees.into_iter().flatten().flatten().map(|trees| trees.units);
                 let epoch = models.epochs.get(at).map_or(-1, |&epoch| epoch as i64);
-                inputs.number(epoch).number(until.0).numbers(&scaler.center).numbers(&scaler.scale)
+                units
+                    .fold(inputs, |inputs, units| inputs.number(units as i64))
+                    .number(epoch)
+                    .number(until.0)
+                    .numbers(&scaler.center)
+                    .numbers(&scaler.scale)
             })
         });
         let cache = self.engine.scratch.cache();

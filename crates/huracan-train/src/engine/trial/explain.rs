@@ -55,7 +55,11 @@ const WINDOW_DAYS: f64 = 7.0;
 /// Coins whose quiet weeks make the limits.
 const LIMIT_COINS: usize = 64;
 /// Every how many usual rows one is looked at: neighbours say the same.
-const REFERENCE_STRIDE: usize = 4;
+///
+/// No hour of the day and no hour of the week is left out: 5 has no divisor in common with 24, 96 and 168.
+const REFERENCE_STRIDE: usize = 5;
+const _: () =
+    assert!(!24_usize.is_multiple_of(REFERENCE_STRIDE) && !168_usize.is_multiple_of(REFERENCE_STRIDE));
 /// Coins whose features are permuted when the head is not linear in them: every permutation encodes
 /// the rows again.
 const NONLINEAR_COINS: usize = 16;
