@@ -382,21 +382,29 @@ fn note_use(path: &Path) {
 }
 
 /// A multiplicative hash: notices torn and damaged files, defends against nobody.
-pub(crate) fn checksum(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29);
+fn checksum(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let mut tail = [0; 8];
     tail[..rest.len()].copy_from_slice(rest);
+    let sum = checksum_of(words, |word| u64::from_le_bytes(*word));
+    [u64::from_le_bytes(tail), bytes.len() as u64].into_iter().fold(sum, step)
+}
+
+/// The same of whole words.
+pub(crate) fn checksum_of<T>(items: &[T], word: impl Fn(&T) -> u64) -> u64 {
     // Four at once: one after the other waits for each multiplication.
-    let (fours, left) = words.as_chunks::<4>();
+    let (fours, left) = items.as_chunks::<4>();
     let mut lanes = [0x9e37_79b9_7f4a_7c15_u64, 1, 2, 3];
     for four in fours {
-        for (lane, word) in lanes.iter_mut().zip(four) {
-            *lane = step(*lane, u64::from_le_bytes(*word));
+        for (lane, item) in lanes.iter_mut().zip(four) {
+            *lane = step(*lane, word(item));
         }
     }
-    let left = left.iter().chain([&tail]).map(|word| u64::from_le_bytes(*word));
-    lanes.into_iter().chain(left).chain([bytes.len() as u64]).fold(0, step)
+    lanes.into_iter().chain(left.iter().map(word)).fold(0, step)
+}
+
+fn step(hash: u64, word: u64) -> u64 {
+    (hash ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29)
 }
 
 /// This very program, by the hash of its file; `None` where it cannot be read. A build that differs in one

@@ -3,9 +3,9 @@
 //! Files of little-endian f64 with a length and a checksum in front. They are cache: deleted when
 //! the run ends, swept when the next one starts, never part of the store's contract.
 
-use crate::cache::{Cache, checksum};
+use crate::cache::{Cache, checksum_of};
 use std::fs;
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -91,17 +91,14 @@ impl Scratch {
     /// When the disk refuses.
     pub fn write(&self, name: &str, values: &[f64]) -> Result<(), ScratchError> {
         let path = self.dir.join(name);
-        let mut bytes = Vec::with_capacity(8 * values.len() + HEADER);
-        bytes.extend((values.len() as u64).to_le_bytes());
-        bytes.extend([0; 8]);
-        values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
-        let sum = checksum(&bytes[HEADER..]);
-        bytes[8..HEADER].copy_from_slice(&sum.to_le_bytes());
-        fs::write(&path, &bytes).map_err(|source| ScratchError::Io { path: path.clone(), source })?;
-        match &self.beyond {
-            Some(beyond) => beyond.leave(name, &bytes).map_err(|source| ScratchError::Io { path, source }),
-            None => Ok(()),
+        let io = |source| ScratchError::Io { path: path.clone(), source };
+        if let Some(beyond) = &self.beyond {
+            let mut bytes = Vec::with_capacity(8 * values.len() + HEADER);
+            into(&mut bytes, values).map_err(io)?;
+            fs::write(&path, &bytes).map_err(io)?;
+            return beyond.leave(name, &bytes).map_err(io);
         }
+        fs::File::create(&path).and_then(|mut file| into(&mut file, values)).map_err(io)
     }
 
     /// A column if there is one.
@@ -126,36 +123,87 @@ impl Scratch {
     /// When the file is gone or not as written.
     pub fn read(&self, name: &str) -> Result<Vec<f64>, ScratchError> {
         let path = self.dir.join(name);
-        let bytes =
-            self.bytes(name, &path).map_err(|source| ScratchError::Io { path: path.clone(), source })?;
-        let whole = bytes.len() >= HEADER
-            && bytes.len() == HEADER + 8 * u64::from_le_bytes(array(&bytes[..8])) as usize;
-        if !whole {
-            return Err(ScratchError::Corrupt { path });
-        }
-        if checksum(&bytes[HEADER..]).to_le_bytes() != bytes[8..HEADER] {
-            return Err(ScratchError::Corrupt { path });
-        }
-        Ok(bytes[HEADER..].as_chunks::<8>().0.iter().map(|v| f64::from_le_bytes(*v)).collect())
+        let io = |source| ScratchError::Io { path: path.clone(), source };
+        let read = match (fs::File::open(&path), &self.beyond) {
+            (Err(error), Some(beyond)) if error.kind() == io::ErrorKind::NotFound => {
+                let found = self.fetch(beyond.as_ref(), name, error).map_err(io)?;
+                out_of(&found[..], found.len() as u64)
+            }
+            (opened, _) => {
+                let file = opened.map_err(io)?;
+                let size = file.metadata().map_err(io)?.len();
+                out_of(file, size)
+            }
+        };
+        read.map_err(io)?.ok_or(ScratchError::Corrupt { path })
+    }
+
+    /// The bytes of a column that another machine left, which are here from now on.
+    fn fetch(&self, beyond: &dyn Beyond, name: &str, missing: io::Error) -> io::Result<Vec<u8>> {
+        let found = beyond.look(name)?.ok_or(missing)?;
+        // Several threads may fetch one column: each writes a file of its own first.
+        let number = FETCHED.fetch_add(1, Ordering::Relaxed);
+        let fetched = self.dir.join(format!("{name}.fetched-{number}"));
+        fs::write(&fetched, &found)?;
+        fs::rename(&fetched, self.dir.join(name))?;
+        Ok(found)
     }
 }
 
-impl Scratch {
-    fn bytes(&self, name: &str, path: &Path) -> io::Result<Vec<u8>> {
-        match (fs::read(path), &self.beyond) {
-            (Err(error), Some(beyond)) if error.kind() == io::ErrorKind::NotFound => {
-                let found = beyond.look(name)?.ok_or(error)?;
-                // Several threads may fetch one column: each writes a file of its own first.
-                let number = FETCHED.fetch_add(1, Ordering::Relaxed);
-                let fetched = self.dir.join(format!("{name}.fetched-{number}"));
-                fs::write(&fetched, &found)?;
-                fs::rename(&fetched, path)?;
-                Ok(found)
-            }
-            (read, _) => read,
+/// Writes a column: its length, its checksum, its values.
+fn into(to: &mut impl Write, values: &[f64]) -> io::Result<()> {
+    let mut block = Vec::with_capacity(BLOCK);
+    block.extend((values.len() as u64).to_le_bytes());
+    block.extend(checksum_of(values, |v| v.to_bits()).to_le_bytes());
+    for part in values.chunks(BLOCK / 8 - 2) {
+        part.iter().for_each(|v| block.extend(v.to_le_bytes()));
+        to.write_all(&block)?;
+        block.clear();
+    }
+    to.write_all(&block)
+}
+
+/// Reads a column of so many bytes back; `None` where it is not what was written.
+fn out_of(mut from: impl Read, size: u64) -> io::Result<Option<Vec<f64>>> {
+    let mut block = vec![0; BLOCK];
+    let filled = fill(&mut from, &mut block[..HEADER])?;
+    let [len, sum] = [0, 8].map(|at| u64::from_le_bytes(array(&block[at..at + 8])));
+    let expected = len.checked_mul(8).and_then(|bytes| bytes.checked_add(HEADER as u64));
+    if filled < HEADER || expected != Some(size) {
+        return Ok(None);
+    }
+    let mut values = Vec::with_capacity(len as usize);
+    loop {
+        let filled = fill(&mut from, &mut block)?;
+        let (words, rest) = block[..filled].as_chunks::<8>();
+        if !rest.is_empty() || (values.len() + words.len()) as u64 > len {
+            return Ok(None);
+        }
+        values.extend(words.iter().map(|v| f64::from_le_bytes(*v)));
+        if filled < BLOCK {
+            break;
         }
     }
+    let is_whole = values.len() as u64 == len && checksum_of(&values, |v: &f64| v.to_bits()) == sum;
+    Ok(is_whole.then_some(values))
 }
+
+/// Reads until the buffer is full or there is nothing more: bytes read.
+fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match from.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Bytes read or written at a time; a multiple of 8.
+const BLOCK: usize = 1 << 16;
 
 /// Tells files being fetched apart.
 static FETCHED: AtomicU64 = AtomicU64::new(0);
@@ -189,11 +237,23 @@ mod tests {
         let bits = |v: &[f64]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&scratch.read("a").unwrap()), bits(&values));
         let path = dir.path().join("s/a");
-        let mut bytes = fs::read(&path).unwrap();
-        bytes[20] ^= 1;
-        fs::write(&path, bytes).unwrap();
-        assert!(matches!(scratch.read("a"), Err(ScratchError::Corrupt { .. })));
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            assert!(matches!(scratch.read("a"), Err(ScratchError::Corrupt { .. })), "damaged at {at}");
+            fs::write(&path, &whole[..at]).unwrap();
+            assert!(matches!(scratch.read("a"), Err(ScratchError::Corrupt { .. })), "cut at {at}");
+        }
         assert!(matches!(scratch.read("b"), Err(ScratchError::Io { .. })));
+        // Lengths about those of a block.
+        for len in [0_u32, 1, 8_189, 8_190, 8_191, 8_192, 8_193, 16_384, 30_000] {
+            let column: Vec<f64> = (0..len).map(f64::from).collect();
+            scratch.write("long", &column).unwrap();
+            assert_eq!(scratch.read("long").unwrap(), column);
+            assert_eq!(fs::metadata(dir.path().join("s/long")).unwrap().len(), 16 + 8 * u64::from(len));
+        }
     }
 
     #[test]
