@@ -90,20 +90,7 @@ fn put(series: &mut Series, i: usize, bar: Bar) {
 }
 
 fn cut(series: &Series, from: usize, to: usize) -> Series {
-    let part = |column: &Vec<f64>| column[from..to].to_vec();
-    Series {
-        symbol: series.symbol.clone(),
-        timeframe: series.timeframe,
-        start: series.time(from),
-        open: part(&series.open),
-        high: part(&series.high),
-        low: part(&series.low),
-        close: part(&series.close),
-        volume: part(&series.volume),
-        quote_volume: part(&series.quote_volume),
-        trades: series.trades.as_ref().map(part),
-        taker_buy_base: series.taker_buy_base.as_ref().map(part),
-    }
+    series.rows(from..to)
 }
 
 /// Asserts equality to `tolerance`, relative where the size is above 1; NaN equals NaN.

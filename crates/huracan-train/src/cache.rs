@@ -231,13 +231,19 @@ impl Cache {
         counts.bytes_read += found.unwrap_or(0);
     }
 
-    /// Keeps a piece. The first refusal of the disk is told and ends the keeping, not the run.
+    /// Keeps a piece, or does without.
     pub fn put<T: Serialize>(&self, key: &Key, piece: &T) {
-        let Some(dir) = &self.dir else { return };
+        self.keeps(key, piece);
+    }
+
+    /// Keeps a piece; whether it is kept. The first refusal of the disk is told and ends the keeping, not
+    /// the run.
+    pub fn keeps<T: Serialize>(&self, key: &Key, piece: &T) -> bool {
+        let Some(dir) = &self.dir else { return false };
         if self.is_full.load(Ordering::Relaxed) || self.is_closed.load(Ordering::Relaxed) {
-            return;
+            return false;
         }
-        let Ok(bytes) = postcard::to_stdvec(piece) else { return };
+        let Ok(bytes) = postcard::to_stdvec(piece) else { return false };
         match self.write(dir, key, &bytes) {
             Ok(()) => {
                 let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -247,6 +253,7 @@ impl Cache {
                 if self.bytes.fetch_add(size, Ordering::Relaxed) + size > self.bytes_max {
                     self.sweep();
                 }
+                true
             }
             Err(error) => {
                 if !self.is_full.swap(true, Ordering::Relaxed) {
@@ -255,6 +262,7 @@ impl Cache {
                         "nothing more is kept in the cache; free some space, the run goes on without it"
                     );
                 }
+                false
             }
         }
     }

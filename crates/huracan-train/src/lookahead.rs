@@ -436,21 +436,7 @@ fn cuts(market: &[Series], options: &Options) -> Vec<UtcMs> {
 
 /// The bars complete by a time.
 fn until(series: &Series, cut: UtcMs) -> Series {
-    let n = series.index_at_or_after(cut);
-    let head = |column: &Vec<f64>| column[..n].to_vec();
-    Series {
-        symbol: series.symbol.clone(),
-        timeframe: series.timeframe,
-        start: series.start,
-        open: head(&series.open),
-        high: head(&series.high),
-        low: head(&series.low),
-        close: head(&series.close),
-        volume: head(&series.volume),
-        quote_volume: head(&series.quote_volume),
-        trades: series.trades.as_ref().map(head),
-        taker_buy_base: series.taker_buy_base.as_ref().map(head),
-    }
+    series.rows(0..series.index_at_or_after(cut))
 }
 
 /// A number in [0, 1) for a purpose and a place.

@@ -15,6 +15,7 @@ pub use jumps::{Jump, MAD_SIGMAS_MIN, RELISTING_GAP_MS, RELISTING_LOG_RETURN};
 pub use profile::{Cut, MissingRun, Note, Profile, cut_at_last_relisting};
 
 use crate::words::{Symbol, Timeframe, UtcMs};
+use std::ops::Range;
 
 /// Bars as some source gave them: any order, duplicates and nonsense included.
 ///
@@ -142,6 +143,28 @@ impl Series {
         let ms = self.timeframe.ms();
         let offset = (at.0 - self.start.0 + ms - 1).div_euclid(ms);
         offset.clamp(0, self.len() as i64) as usize
+    }
+
+    /// Some of its bars, as if it had no others.
+    ///
+    /// # Panics
+    /// When the range reaches past the last bar.
+    #[must_use]
+    pub fn rows(&self, rows: Range<usize>) -> Series {
+        let of = |column: &Vec<f64>| column[rows.clone()].to_vec();
+        Series {
+            symbol: self.symbol.clone(),
+            timeframe: self.timeframe,
+            start: self.time(rows.start),
+            open: of(&self.open),
+            high: of(&self.high),
+            low: of(&self.low),
+            close: of(&self.close),
+            volume: of(&self.volume),
+            quote_volume: of(&self.quote_volume),
+            trades: self.trades.as_ref().map(of),
+            taker_buy_base: self.taker_buy_base.as_ref().map(of),
+        }
     }
 
     /// Bar `i` as one value.

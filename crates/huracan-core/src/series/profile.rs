@@ -225,20 +225,7 @@ impl Profile {
 pub fn cut_at_last_relisting(series: Series, profile: &Profile) -> (Series, Profile) {
     let Some(&jump) = profile.relistings().last() else { return (series, profile.clone()) };
     let from = series.index_at_or_after(jump.at);
-    let tail = |column: &[f64]| column[from..].to_vec();
-    let kept = Series {
-        start: series.time(from),
-        open: tail(&series.open),
-        high: tail(&series.high),
-        low: tail(&series.low),
-        close: tail(&series.close),
-        volume: tail(&series.volume),
-        quote_volume: tail(&series.quote_volume),
-        trades: series.trades.as_deref().map(tail),
-        taker_buy_base: series.taker_buy_base.as_deref().map(tail),
-        symbol: series.symbol,
-        timeframe: series.timeframe,
-    };
+    let kept = series.rows(from..series.len());
     let counts = Defects {
         rows_read: profile.rows_read,
         rows_kept: profile.rows_kept,

@@ -51,7 +51,7 @@ fn key(
     (coin, scaler): (usize, &Scaler),
     fold: usize,
 ) -> Option<Key> {
-    let known = known.filter(|_| engine.scratch.cache().is_used() && plan.folds[fold].test.is_some())?;
+    let known = Known::kept(known, engine.scratch.cache(), plan, fold)?;
     // A young coin's is settled later than its first folds.
     let scaled = |inputs: Inputs| inputs.numbers(&scaler.center).numbers(&scaler.scale);
     Some(known.fit_of("grams", fold, coin, scaled))
@@ -108,9 +108,9 @@ pub(super) fn keep(
 ) -> Result<(), ScratchError> {
     for fold in 0..plan.folds.len() {
         let values = flat(&grams[part(plan, fold)]);
-        match key(engine, plan, known, (coin, scaler), fold) {
-            Some(key) => engine.scratch.cache().put(&key, &values),
-            None => engine.scratch.write(&name(coin, fold), &values)?,
+        let key = key(engine, plan, known, (coin, scaler), fold);
+        if !key.is_some_and(|key| engine.scratch.cache().keeps(&key, &values)) {
+            engine.scratch.write(&name(coin, fold), &values)?;
         }
     }
     Ok(())
@@ -208,7 +208,7 @@ impl CoinGrams<'_> {
         if let Some(grams) = engine.scratch.cache().get(&key).and_then(opened) {
             return Ok(grams);
         }
-        // What was made again in this run is on scratch: the cache may keep nothing any more.
+        // Where the cache took nothing any more.
         if let Some(grams) = engine.scratch.look(&name(self.index, fold))?.and_then(opened) {
             return Ok(grams);
         }

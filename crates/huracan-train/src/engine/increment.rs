@@ -259,4 +259,14 @@ fn pieces_that_go_in_the_middle_of_a_night_are_made_again() {
     let night = night_with(day(first + 1), &source, Cache::open(narrow.path(), 2_000_000, "test"));
     same_bytes(&night, &scratch);
     assert!(night.of("grams").1 > 0, "{:?}", night.counts);
+    // One whose disk refuses keeps nothing, and everything is on scratch.
+    let in_the_way = narrow.path().join("file");
+    std::fs::write(&in_the_way, b"x").unwrap();
+    let night = night_with(day(first + 1), &source, Cache::open(&in_the_way, 1 << 30, "test"));
+    same_bytes(&night, &scratch);
+    assert!(
+        night.counts.values().all(|counts| counts.hits + counts.bytes_written == 0),
+        "{:?}",
+        night.counts
+    );
 }

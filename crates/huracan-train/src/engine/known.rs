@@ -8,7 +8,8 @@
 //!
 //! A coin that was listed a short time before a moment is part of no market and of no pool yet
 //! ([`Survey::member_from`], [`rows_min`](super::statistics::rows_min)): its bars are in the names of its
-//! own pieces, not in those of others. So a coin that is admitted today leaves every tested fold as it was.
+//! own pieces, not in those of others. So a coin that is admitted today
+//! because it is old enough leaves every tested fold as it was.
 
 use super::Market;
 use super::survey::{Coin, Survey};
@@ -74,6 +75,12 @@ impl Known {
             common,
             own,
         }))
+    }
+
+    /// What names the pieces of a fold that are read back from where they outlive the run; `None` for those of
+    /// the final fit, and where nothing does: they are left on scratch.
+    pub fn kept<'k>(known: Option<&'k Known>, cache: &Cache, plan: &Plan, fold: usize) -> Option<&'k Known> {
+        known.filter(|_| cache.is_used() && plan.folds[fold].test.is_some())
     }
 
     /// The key of something of one coin, by its position in the survey, made of what the fit of a fold may

@@ -3,7 +3,7 @@
 //! ```text
 //! survey      read, align, profile, costs, gates, universe        → series on scratch
 //! context     market sums, cross-sections, BTC and ETH            → Market
-//! statistics  features, labels, Grams per segment                 → Grams on scratch, pools
+//! statistics  features, labels, Grams per segment                 → Grams kept, pools
 //! pools       encoder, pooled head, choices by inner validation   (no coin)
 //! extra       autoencoder and trees on sampled rows; every coin's rows encoded
 //! slopes      how strongly each coin follows the pooled head      (statistics only)
@@ -28,6 +28,7 @@ mod merge;
 pub mod passes;
 pub mod pools;
 pub mod prepare;
+pub mod slopes;
 pub mod statistics;
 pub mod survey;
 pub mod tape;
@@ -343,7 +344,7 @@ pub fn run(engine: &Engine<'_>, source: &dyn CandleSource) -> Result<Outcome, En
     }
     let extra = extra::extra(engine, &survey, &market, &plan, &statistics, &pools)?;
     engine.share(part::EXTRA, &extra)?;
-    let slopes = lanes::slopes(engine, &survey, &market, &plan, &statistics, &pools, &extra)?;
+    let slopes = slopes::slopes(engine, &survey, &market, &plan, &statistics, &pools, &extra)?;
     engine.share(part::SLOPES, &slopes)?;
     engine.observer.stage_finished("slopes");
     let trials = trial::trials(engine, &survey, &market, &plan, &statistics, &pools, &extra, &slopes)?;

@@ -1,9 +1,8 @@
 //! A pass: the same job on many coins, and what becomes of the results in order.
 //!
 //! A job is done wherever a worker is: it reads what the run shares and scratch columns, leaves
-//! scratch columns and hands back something small. Opening a result is done where the run is
-//! coordinated, several at once; results then meet in the order of the items, so neither the number
-//! of workers nor their place changes a byte.
+//! scratch columns and hands back something small. Results meet where the run is coordinated, in the
+//! order of the items, so neither the number of workers nor their place changes a byte.
 
 use super::{Engine, EngineError};
 use crate::cache::looked_for_by_this_thread;
@@ -20,8 +19,6 @@ use std::sync::{Mutex, PoisonError};
 pub trait Pass: Sync {
     /// What a job hands back; what is large goes to scratch.
     type Done: Serialize + DeserializeOwned + Send;
-    /// What is made of it before the results meet.
-    type Out: Send;
 
     /// The stage.
     const STAGE: &'static str;
@@ -31,12 +28,6 @@ pub trait Pass: Sync {
     /// # Errors
     /// When a scratch column cannot be read or written.
     fn job(&self, item: usize) -> Result<Self::Done, ScratchError>;
-
-    /// Opens its result.
-    ///
-    /// # Errors
-    /// When a scratch column cannot be read or written.
-    fn open(&self, item: usize, done: Self::Done) -> Result<Self::Out, ScratchError>;
 }
 
 /// Bytes of a job's result, the same for equal results.
@@ -126,17 +117,17 @@ impl Engine<'_> {
         &self,
         pass: &P,
         names: &[String],
-        sink: impl FnMut(usize, Ended<P::Out>),
+        sink: impl FnMut(usize, Ended<P::Done>),
     ) -> Result<(), EngineError> {
         match self.jobs.elsewhere() {
-            None => self.here(P::STAGE, names, |item| pass.open(item, pass.job(item)?), sink),
+            None => self.here(P::STAGE, names, |item| pass.job(item), sink),
             Some(elsewhere) => {
                 self.jobs.declare(P::STAGE, names)?;
                 let broken = Broken::default();
-                let work = |item: usize| -> Ended<P::Out> {
+                let work = |item: usize| -> Ended<P::Done> {
                     let job = JobName { stage: P::STAGE, name: &names[item], item };
                     let done = elsewhere.result(job, self.stop).and_then(|bytes| Ok(decode(&bytes)?));
-                    done.map(|done| pass.open(item, done)).map_err(|trouble| broken.note(trouble))
+                    done.map(Ok).map_err(|trouble| broken.note(trouble))
                 };
                 self.ordered(names.len(), work, sink)?;
                 broken.into_result()

@@ -57,7 +57,7 @@ pub fn settle_features(
     let mut sample: Vec<Vec<f64>> = vec![Vec::new(); market.columns.len()];
     for coin in eligible.iter().step_by(eligible.len().div_ceil(SAMPLE_COINS).max(1)) {
         let series = coin.series(engine.scratch)?;
-        let series = series_rows(&series, 0..series.index_at_or_after(end));
+        let series = series.rows(0..series.index_at_or_after(end));
         let rows = series.len();
         let x = features::matrix(&series, &market.context, &market.columns);
         for (j, column) in sample.iter_mut().enumerate() {
@@ -137,7 +137,7 @@ fn ready(
     let first = series.len() - x.n;
     let design = scaler.design(&x, units);
     drop(x);
-    let late = series_rows(series, first..series.len());
+    let late = series.rows(first..series.len());
     let missing_share = market.columns.len();
     let usable =
         (0..late.len()).map(|i| !late.close[i].is_nan() && design[(i, missing_share)] < 0.0).collect();
@@ -154,24 +154,6 @@ fn ready(
         }
     }
     Prepared { series: late, design, usable, sigma: sigma[first..].to_vec(), labels: all, scaler }
-}
-
-/// A series as if it had some of its bars only.
-fn series_rows(series: &Series, rows: Range<usize>) -> Series {
-    let of = |column: &Vec<f64>| column[rows.clone()].to_vec();
-    Series {
-        symbol: series.symbol.clone(),
-        timeframe: series.timeframe,
-        start: series.time(rows.start),
-        open: of(&series.open),
-        high: of(&series.high),
-        low: of(&series.low),
-        close: of(&series.close),
-        volume: of(&series.volume),
-        quote_volume: of(&series.quote_volume),
-        trades: series.trades.as_ref().map(of),
-        taker_buy_base: series.taker_buy_base.as_ref().map(of),
-    }
 }
 
 /// Rows the scaler may see: those before the training end of the first fold in which the coin has
@@ -244,7 +226,7 @@ pub fn read_tail(
         sigma: column(columns + 1).to_vec(),
         labels: (0..engine.settings.horizons().len()).map(|h| column(columns + 2 + h).to_vec()).collect(),
         scaler: scaler.clone(),
-        series: series_rows(series, first..series.len()),
+        series: series.rows(first..series.len()),
     })
 }
 

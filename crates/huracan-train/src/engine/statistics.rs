@@ -133,7 +133,8 @@ pub struct Statistics {
     pub known: Option<Known>,
 }
 
-/// Scratch name of a coin's sampled rows, those that are not kept elsewhere: `[time, label, own-scaled features]` each.
+/// Scratch name of a coin's sampled rows, those that are not kept elsewhere: `[time, label, own-scaled
+/// features]` each.
 fn sample_name(coin: usize) -> String {
     format!("sample-{coin}")
 }
@@ -238,7 +239,6 @@ struct Settled {
 impl Pass for StatisticsPass<'_> {
     /// The coin's scaler; Grams, latest rows and sampled rows are kept.
     type Done = Scaler;
-    type Out = Scaler;
     const STAGE: &'static str = "statistics";
 
     fn job(&self, item: usize) -> Result<Scaler, ScratchError> {
@@ -251,10 +251,6 @@ impl Pass for StatisticsPass<'_> {
             Some((gram, settled)) => self.tail(item, &series, gram, settled),
             None => self.all(item, series, key.as_ref()),
         }
-    }
-
-    fn open(&self, _: usize, scaler: Scaler) -> Result<Scaler, ScratchError> {
-        Ok(scaler)
     }
 }
 

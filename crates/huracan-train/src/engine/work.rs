@@ -4,9 +4,10 @@
 use super::extra::Extra;
 use super::extra::fit::{FitPass, LazyBook};
 use super::extra::pass::CodesPass;
-use super::lanes::{self, LaneFold, Slopes, SlopesPass, unpooled_variants};
+use super::lanes::{self, LaneFold};
 use super::passes::{Pass, decode, encode};
 use super::pools::{Pools, Variant};
+use super::slopes::{Slopes, SlopesPass, unpooled_variants};
 use super::statistics::{Statistics, StatisticsPass};
 use super::survey::Survey;
 use super::trial::explain::{ExplainPass, Judged, QuietWeeksPass, yardstick};

@@ -138,7 +138,6 @@ pub(in crate::engine) struct FitPass<'a> {
 
 impl Pass for FitPass<'_> {
     type Done = Fitted;
-    type Out = Fitted;
     const STAGE: &'static str = "encoders";
 
     fn job(&self, item: usize) -> Result<Fitted, ScratchError> {
@@ -157,10 +156,6 @@ impl Pass for FitPass<'_> {
             }
         };
         key.iter().for_each(|key| cache.put(key, &fitted));
-        Ok(fitted)
-    }
-
-    fn open(&self, _: usize, fitted: Fitted) -> Result<Fitted, ScratchError> {
         Ok(fitted)
     }
 }

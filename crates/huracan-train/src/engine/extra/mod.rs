@@ -4,7 +4,7 @@
 //! its slope.
 //!
 //! Three steps: the maps are fitted on rows sampled from all coins (`fit`); every coin's rows are
-//! encoded and their moments with features and label kept on scratch (`pass`); pools and choices.
+//! encoded and their moments with features and label kept (`pass`); pools and choices (`choose`).
 //!
 //! An autoencoder knows no label: the inner heads of a tested fold read one that was fitted until exactly
 //! where validation begins, which is the one of the full heads before where folds and validations are
@@ -15,13 +15,15 @@
 //! The final fit's maps are frozen for a week ([`Plan::frozen_end`]) and read the units of the last tested
 //! fold, so that on most nights they are those of the night before. Heads over their codes use every row.
 
+mod choose;
 pub(super) mod fit;
 pub(super) mod pass;
 
-use super::lanes::{Lane, slope};
+use super::lanes::Lane;
 use super::part;
 use super::pools::{Pool, Pools};
 use super::prepare::Prepared;
+use super::slopes::slope;
 use super::statistics::{CoinStatistics, Stage, Statistics, own_scaled};
 use super::survey::Survey;
 use super::{Engine, EngineError, Market};
@@ -217,7 +219,7 @@ pub fn extra(
         extra.layout.codes = 0;
     }
     engine.share(part::MODELS, &extra)?;
-    pass::encode(engine, survey, market, plan, statistics, pools, &mut extra)?;
+    choose::encode(engine, survey, market, plan, statistics, pools, &mut extra)?;
     engine.observer.stage_finished("codes");
     Ok(extra)
 }

@@ -9,11 +9,12 @@ use super::heads::{Known, StageHead, StageHeads};
 use super::{CoinRows, FinalHead, Scene, Tables, TrialPass, rows_of};
 use crate::cache::Key;
 use crate::engine::extra::Extra;
-use crate::engine::lanes::{Lane, OwnBasis, Slopes};
+use crate::engine::lanes::Lane;
 use crate::engine::part;
 use crate::engine::passes::Pass;
 use crate::engine::pools::{Codes, Pools};
 use crate::engine::prepare::{Prepared, prepare};
+use crate::engine::slopes::{OwnBasis, Slopes};
 use crate::engine::statistics::{Stage, Statistics, own_scaled};
 use crate::engine::survey::Survey;
 use crate::engine::tape::{CoinTape, position_size};
@@ -128,16 +129,11 @@ pub(in crate::engine) struct QuietWeeksPass<'a> {
 
 impl Pass for QuietWeeksPass<'_> {
     type Done = Vec<Vec<f64>>;
-    type Out = Vec<Vec<f64>>;
     const STAGE: &'static str = "quiet_weeks";
 
     fn job(&self, item: usize) -> Result<Vec<Vec<f64>>, ScratchError> {
         let coin = &self.judged.coins[self.judged.sample()[item]];
         self.trial.quiet_weeks(coin.index)
-    }
-
-    fn open(&self, _: usize, weeks: Vec<Vec<f64>>) -> Result<Vec<Vec<f64>>, ScratchError> {
-        Ok(weeks)
     }
 }
 
@@ -153,7 +149,6 @@ pub(in crate::engine) struct ExplainPass<'a> {
 
 impl Pass for ExplainPass<'_> {
     type Done = Explained;
-    type Out = Explained;
     const STAGE: &'static str = "explain";
 
     fn job(&self, item: usize) -> Result<Explained, ScratchError> {
@@ -173,10 +168,6 @@ impl Pass for ExplainPass<'_> {
         let encoder = encoder.filter(|_| coin.lane.encoder().is_some());
         let drift = trial.drift(&importance, coin, &mut rows, &judged.names, limits, encoder)?;
         Ok(Explained { deltas, drift, agreement, importance })
-    }
-
-    fn open(&self, _: usize, explained: Explained) -> Result<Explained, ScratchError> {
-        Ok(explained)
     }
 }
 

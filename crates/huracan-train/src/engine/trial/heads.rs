@@ -5,8 +5,9 @@
 use super::TrialPass;
 use crate::engine::extra::pass::CoinBlocks;
 use crate::engine::grams::{CoinGrams, last_tested};
-use crate::engine::lanes::{Lane, LaneFold, OwnBasis, unpooled_head};
+use crate::engine::lanes::{Lane, LaneFold};
 use crate::engine::pools::{Codes, Pool, Variant};
+use crate::engine::slopes::{OwnBasis, unpooled_head};
 use crate::engine::statistics::{CoinStatistics, Stage, rows_min};
 use crate::scratch::ScratchError;
 use faer::Mat;

@@ -14,10 +14,11 @@ use crate::cache::Key;
 use crate::engine::extra::Extra;
 use crate::engine::extra::pass::CodesPass;
 use crate::engine::grams::CoinGrams;
-use crate::engine::lanes::{self, Lane, LaneFold, OwnBasis, PLACEBO, Slopes, SlopesPass};
+use crate::engine::lanes::{self, Lane, LaneFold, PLACEBO};
 use crate::engine::passes::Pass;
 use crate::engine::pools::{Pools, Variant};
 use crate::engine::prepare::{Prepared, Signs, prepare, read_tail, tail_start};
+use crate::engine::slopes::{self, OwnBasis, Slopes, SlopesPass};
 use crate::engine::statistics::{CoinStatistics, Stage, Statistics, placebo_signs};
 use crate::engine::survey::{Coin, Failed, Survey};
 use crate::engine::tape::{CoinTape, FoldRecord, hedged, policy_grid, position_size, record};
@@ -198,7 +199,7 @@ impl Tables {
     pub(super) fn new(settings: &Settings, plan: &Plan, pools: &Pools) -> Tables {
         Tables {
             lanes: (0..plan.folds.len()).map(|f| lanes::lanes(settings, pools, f)).collect(),
-            candidates: lanes::unpooled_variants(settings),
+            candidates: slopes::unpooled_variants(settings),
             signs: placebo_signs(settings),
             pooled_heads: pooled_heads(settings, plan, pools),
             times: ((plan.test_end.0 - plan.test_start.0) / settings.timeframe.ms()) as usize,
@@ -221,7 +222,6 @@ pub(super) struct TrialPass<'a> {
 
 impl Pass for TrialPass<'_> {
     type Done = Option<Work>;
-    type Out = Option<Work>;
     const STAGE: &'static str = "trial";
 
     fn job(&self, item: usize) -> Result<Option<Work>, ScratchError> {
@@ -231,10 +231,6 @@ impl Pass for TrialPass<'_> {
             }
             _ => Ok(None),
         }
-    }
-
-    fn open(&self, _: usize, work: Option<Work>) -> Result<Option<Work>, ScratchError> {
-        Ok(work)
     }
 }
 
