@@ -184,6 +184,11 @@ impl Plan {
         begun.saturating_sub(1)
     }
 
+    /// Bar start at which the training of the first fold ends.
+    pub fn first_training_end(&self) -> UtcMs {
+        self.edges[self.folds[0].train.end]
+    }
+
     /// The folds that are tested.
     pub fn tested(&self) -> &[Fold] {
         &self.folds[..self.folds.len() - 1]

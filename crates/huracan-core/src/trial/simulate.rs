@@ -74,9 +74,27 @@ pub fn simulate(tape: &Tape<'_>, policy: &Policy, ledger: &mut impl Ledger) {
     let (mut target, mut held) = (0.0_f64, 0.0_f64);
     let mut decided_bars = 0_usize;
     let mut open: Option<ClosedTrade> = None;
-    // Where in the queues the bar stands: its number modulo the lag.
+    // Where in the queues the bar stands.
     let mut slot = 0;
-    for i in 0..=last {
+    let wanted_at = |i: usize| {
+        let bar = policy.entry_cost_multiple * round_trip_bps(tape, policy, i);
+        match tape.edge_bps[i] {
+            edge if edge > bar => 1.0,
+            edge if edge < -bar && policy.shorts => -1.0,
+            _ => 0.0,
+        }
+    };
+    // Bars at the end of the queues that ask for nothing.
+    let mut idle = lag;
+    let mut i = 0;
+    while i <= last {
+        if idle >= lag && held == 0.0 {
+            // Nothing is held and nothing is on its way: nothing happens before the next decision.
+            match (i..last).find(|&i| wanted_at(i) != 0.0) {
+                Some(next) => i = next,
+                None => return,
+            }
+        }
         let mut net = 0.0;
         if held != 0.0 {
             let gross = tape.size * held * tape.return_bps[i];
@@ -123,14 +141,10 @@ pub fn simulate(tape: &Tape<'_>, policy: &Policy, ledger: &mut impl Ledger) {
             ledger.bar(i, net);
         }
         decided_bars += usize::from(target != 0.0);
+        // No edge exceeds the cost of a missing bar, which is no number.
+        let wanted = wanted_at(i);
         let edge = if tradable { tape.edge_bps[i] } else { f64::NAN };
-        let round_trip = 2.0 * side_cost + tape.carry_bps * policy.horizon_bars as f64;
-        let bar = policy.entry_cost_multiple * round_trip;
-        let wanted = match edge {
-            edge if edge > bar => 1.0,
-            edge if edge < -bar && policy.shorts => -1.0,
-            _ => 0.0,
-        };
+        let bar = policy.entry_cost_multiple * round_trip_bps(tape, policy, i);
         let expired = decided_bars >= policy.horizon_bars;
         let faded = edge * target < policy.exit_band * bar;
         if wanted != 0.0 && (wanted != target || expired) {
@@ -143,9 +157,16 @@ pub fn simulate(tape: &Tape<'_>, policy: &Policy, ledger: &mut impl Ledger) {
             target = 0.0;
             decided_bars = 0;
         }
+        idle = if target == 0.0 { idle + 1 } else { 0 };
         queue[slot] = target;
         slot = if slot + 1 == lag { 0 } else { slot + 1 };
+        i += 1;
     }
+}
+
+/// Cost in bps of one unit bought at a bar, held for the horizon and sold; NaN at a missing bar.
+fn round_trip_bps(tape: &Tape<'_>, policy: &Policy, i: usize) -> f64 {
+    2.0 * tape.one_side_bps[i] + tape.carry_bps * policy.horizon_bars as f64
 }
 
 /// A ledger that keeps only totals: cheap enough for every placebo.
@@ -251,6 +272,38 @@ mod tests {
         let kept = run(&[50.0; 12], &[1.0; 12], &POLICY).trades;
         let bets: Vec<_> = kept.iter().map(|t| (t.entry, t.exit, t.orders, t.cost_bps)).collect();
         assert_eq!(bets, [(1, 5, 1, 5.0), (5, 9, 0, 0.0), (9, 11, 1, 5.0)]);
+    }
+
+    #[test]
+    fn what_was_quiet_between_two_spells_changes_neither() {
+        let mut rng = crate::words::Seed(5).rng();
+        for case in 0..60 {
+            let policy = Policy { lag_bars: 1 + case % 3, ..POLICY };
+            let mut spell = || -> Vec<[f64; 2]> {
+                (0..1 + case % 20).map(|_| [60.0 * (rng.random::<f64>() - 0.5), rng.random()]).collect()
+            };
+            let (before, after) = (spell(), spell());
+            // Long enough for a position to fade and its orders to be carried out.
+            let quiet = |bars: usize| vec![[0.0, 3.0]; bars];
+            let play = |bars: &[[f64; 2]]| {
+                let (edge, returns): (Vec<f64>, Vec<f64>) = bars.iter().map(|[e, r]| (*e, *r)).unzip();
+                run(&edge, &returns, &policy)
+            };
+            let apart = [[before.clone(), quiet(9)].concat(), [after.clone(), quiet(9)].concat()];
+            let [first, second] = apart.map(|bars| play(&bars));
+            for gap in [9, 10, 40] {
+                let both = play(&[before.clone(), quiet(gap), after.clone(), quiet(9)].concat());
+                let shift = before.len() + gap;
+                let moved = second.bars.iter().map(|(i, net)| (i + shift, *net));
+                let bars: Vec<(usize, f64)> = first.bars.iter().copied().chain(moved).collect();
+                assert_eq!(both.bars, bars, "case {case}, gap {gap}");
+                let moved =
+                    |t: &ClosedTrade| ClosedTrade { entry: t.entry + shift, exit: t.exit + shift, ..*t };
+                let trades: Vec<ClosedTrade> =
+                    first.trades.iter().copied().chain(second.trades.iter().map(moved)).collect();
+                assert_eq!(both.trades, trades, "case {case}, gap {gap}");
+            }
+        }
     }
 
     #[test]

@@ -213,7 +213,7 @@ fn a_night_makes_again_what_changed_and_publishes_what_a_run_from_nothing_would(
     assert_eq!(after.of("quiet weeks"), (judged, 0));
     assert_eq!((after.of("settled"), after.of("grams").1), ((coins, 0), 0));
     assert_eq!((after.of("pools"), after.of("code pools")), ((3, 0), (3, 0)));
-    assert_eq!(after.of("usual"), (judged, 0));
+    assert_eq!((after.of("usual"), after.of("units")), ((judged, 0), (1, 0)));
 
     // A bar is corrected that the first two fits could not see and everything later could.
     let at = UtcMs(after.outcome.plan.folds[1].train_end.0 + 25 * UtcMs::HOUR);
@@ -226,7 +226,14 @@ fn a_night_makes_again_what_changed_and_publishes_what_a_run_from_nothing_would(
         assert_eq!(again.of(kind), (2 * coins, coins), "{kind}");
     }
     assert_eq!(again.of("codes").1, coins);
-    assert_eq!(again.of("test"), (0, 2 * coins));
+    assert_eq!((again.of("test"), again.of("units")), ((0, 2 * coins), (1, 0)));
+
+    // One that features and units are settled from.
+    let at = UtcMs(after.outcome.plan.first_training_end().0 - UtcMs::HOUR);
+    let corrected = Corrected { inner: market(), at };
+    let again = night(day(first + 1), &corrected, Some(folder.path()));
+    same_bytes(&again, &night(day(first + 1), &corrected, None));
+    assert_eq!((again.of("units"), again.of("test")), ((0, 1), (0, 2 * coins)));
 }
 
 #[test]

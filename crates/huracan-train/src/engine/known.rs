@@ -35,7 +35,18 @@ pub struct Known {
     own: Vec<Vec<Digest>>,
 }
 
-impl Known {
+/// Hashes of the bars before each moment that matters to a run, settings aside.
+pub struct Bars {
+    moments: Vec<UtcMs>,
+    /// Per moment, what others may know.
+    worlds: Vec<Digest>,
+    /// Per coin of the survey and moment, its own.
+    own: Vec<Vec<Digest>>,
+    /// All bars of all coins before the end of the first fold's training, whoever matters.
+    first: Digest,
+}
+
+impl Bars {
     /// Hashes every series once; `None` where nothing is cached.
     ///
     /// # Errors
@@ -46,35 +57,57 @@ impl Known {
         scratch: &Scratch,
         survey: &Survey,
         plan: &Plan,
-        market: &Market,
-        units: &Scaler,
-    ) -> Result<Option<Known>, ScratchError> {
+    ) -> Result<Option<Bars>, ScratchError> {
         if !cache.is_used() {
             return Ok(None);
         }
         let window = plan.window_bars as i64 * plan.timeframe.ms();
         let fits = plan.folds.iter().map(|fold| UtcMs(fold.train_end.0 + window));
         let tests = plan.tested().iter().filter_map(|fold| fold.test).map(|(_, to)| UtcMs(to.0 + window));
-        let moments: Vec<UtcMs> = fits.chain(tests).chain([plan.frozen_end]).collect();
-        let (worlds, own) = worlds(cache, settings, scratch, survey, &moments)?;
+        let moments = fits.chain(tests).chain([plan.frozen_end]).collect();
+        bars(cache, settings, scratch, survey, moments, plan.first_training_end()).map(Some)
+    }
+
+    /// The key of the features used and their units: of `coins`, those they are settled from, in order.
+    pub fn units(&self, cache: &Cache, settings: &Settings, columns: &[usize], coins: &[&Coin]) -> Key {
+        let inputs = cache.inputs("units").text(&recipe(settings)).numbers(&numbers(columns));
+        let inputs = coins.iter().fold(inputs, |inputs, coin| inputs.text(&coin.symbol.to_string()));
+        Key::new("units", inputs.digest(&self.first).finish())
+    }
+}
+
+fn numbers(columns: &[usize]) -> Vec<f64> {
+    columns.iter().map(|&column| column as f64).collect()
+}
+
+impl Known {
+    /// Names what a run of these settings and this plan makes of the bars.
+    pub fn new(
+        bars: Bars,
+        cache: &Cache,
+        settings: &Settings,
+        survey: &Survey,
+        plan: &Plan,
+        market: &Market,
+        units: &Scaler,
+    ) -> Known {
+        let Bars { moments, worlds, own, .. } = bars;
         let common = {
-            let columns: Vec<f64> = market.columns.iter().map(|&c| c as f64).collect();
-            let inputs =
-                cache.inputs("common").text(&recipe(settings)).number(survey.founded.0).numbers(&columns);
-            inputs.numbers(&units.center).numbers(&units.scale).finish()
+            let inputs = cache.inputs("common").text(&recipe(settings)).number(survey.founded.0);
+            inputs.numbers(&numbers(&market.columns)).numbers(&units.center).numbers(&units.scale).finish()
         };
         let folds = plan.folds.len();
         let of = |n: usize, fold: usize| {
             plan_until(Inputs::of("fold").digest(&common), plan, fold).digest(&worlds[n]).finish()
         };
         let ended = |n: usize| moments[n] <= survey.until;
-        Ok(Some(Known {
+        Known {
             fits: (0..folds).map(|f| of(f, f)).collect(),
             tests: (0..folds - 1).map(|f| ended(folds + f).then(|| of(folds + f, f))).collect(),
             frozen: worlds[worlds.len() - 1],
             common,
             own,
-        }))
+        }
     }
 
     /// What names the pieces of a fold that are read back from where they outlive the run; `None` for those of
@@ -158,17 +191,21 @@ fn matters_from(settings: &Settings, survey: &Survey, coin: &Coin, is_frozen: bo
 }
 
 /// For every moment the hash of the bars before it of all coins that can matter to others by then, and per
-/// coin of the survey those of its own bars before it. The last moment is that of what is frozen.
-fn worlds(
+/// coin of the survey those of its own bars before it. The last moment is that of what is frozen. Beside
+/// them, that of all bars of all coins before `first`.
+fn bars(
     cache: &Cache,
     settings: &Settings,
     scratch: &Scratch,
     survey: &Survey,
-    moments: &[UtcMs],
-) -> Result<(Vec<Digest>, Vec<Vec<Digest>>), ScratchError> {
-    let mut order: Vec<usize> = (0..moments.len()).collect();
-    order.sort_by_key(|&n| moments[n]);
+    moments: Vec<UtcMs>,
+    first: UtcMs,
+) -> Result<Bars, ScratchError> {
+    let mut order: Vec<(UtcMs, Option<usize>)> =
+        moments.iter().enumerate().map(|(n, moment)| (*moment, Some(n))).chain([(first, None)]).collect();
+    order.sort_unstable();
     let mut worlds: Vec<Inputs> = moments.iter().map(|m| cache.inputs("world").number(m.0)).collect();
+    let mut all = cache.inputs("first bars").number(first.0).number(survey.founded.0);
     let mut own = Vec::with_capacity(survey.coins.len());
     let roles = [("coin", &survey.coins), ("bystander", &survey.bystanders)];
     for (role, coin) in roles.into_iter().flat_map(|(role, coins)| coins.iter().map(move |c| (role, c))) {
@@ -188,10 +225,14 @@ fn worlds(
         let twins = trained_twins(survey, coin);
         let mut taken = 0;
         let mut until_moments = vec![Inputs::of("no bars").finish(); moments.len()];
-        for &n in order.iter().filter(|&&n| moments[n] > coin.start()) {
-            let until = series.index_at_or_after(moments[n]);
+        for &(moment, n) in order.iter().filter(|(moment, _)| *moment > coin.start()) {
+            let until = series.index_at_or_after(moment);
             bars.extend((taken..until).flat_map(|i| columns.iter().map(move |column| column[i])));
             taken = until;
+            let Some(n) = n else {
+                all = all.digest(&bars.clone().finish());
+                continue;
+            };
             until_moments[n] = bars.clone().number(twins).finish();
             if matters_from(settings, survey, coin, n + 1 == moments.len()) <= moments[n] {
                 worlds[n] = worlds[n].clone().digest(&until_moments[n]);
@@ -201,7 +242,8 @@ fn worlds(
             own.push(until_moments);
         }
     }
-    Ok((worlds.into_iter().map(Inputs::finish).collect(), own))
+    let worlds = worlds.into_iter().map(Inputs::finish).collect();
+    Ok(Bars { moments, worlds, own, first: all.finish() })
 }
 
 /// Trained coins of the same underlying, which share its weight.

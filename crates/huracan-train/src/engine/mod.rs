@@ -40,6 +40,7 @@ pub mod trial;
 pub mod verdicts;
 pub mod work;
 
+use self::known::{Bars, Known};
 use crate::jobs::{Jobs, JobsError};
 use crate::pipeline::meter::JobFacts;
 use crate::pool::Interrupted;
@@ -327,10 +328,13 @@ pub fn run(engine: &Engine<'_>, source: &dyn CandleSource) -> Result<Outcome, En
         settings.fold_train_days_min,
     )?;
     let mut market = market(engine, &survey)?;
-    let units = prepare::settle_features(engine, &survey, &mut market, &plan)?;
+    let cache = engine.scratch.cache();
+    let bars = Bars::new(cache, settings, engine.scratch, &survey, &plan)?;
+    let units = prepare::settle_features(engine, &survey, &mut market, &plan, bars.as_ref())?;
+    let known = bars.map(|bars| Known::new(bars, cache, settings, &survey, &plan, &market, &units));
     engine.observer.stage_finished("context");
     engine.share(part::BASE, &Base { survey: &survey, market: &market, plan: &plan, units: &units })?;
-    let mut statistics = statistics::statistics(engine, &survey, &market, &plan, &units)?;
+    let mut statistics = statistics::statistics(engine, &survey, &market, &plan, &units, known)?;
     engine.observer.stage_finished("statistics");
     engine.share(part::STATISTICS, &statistics)?;
     let pools = pools::pools(engine, &plan, &mut statistics)?;

@@ -3,6 +3,7 @@
 //! Made in the statistics pass and, where an earlier fold is asked for, again from the same series; the
 //! latest rows are left on scratch.
 
+use super::known::Bars;
 use super::survey::{Coin, Survey};
 use super::{Engine, Market};
 use crate::scratch::ScratchError;
@@ -40,7 +41,7 @@ const REDUNDANT_CORRELATION: f64 = 0.9;
 
 /// Settles which features are used and in which common units, from an even sample of coins and of
 /// their rows before the end of the first fold's training: a feature that is almost a copy of one
-/// before it in the table is left out.
+/// before it in the table is left out. Found again where another run settled them from the same bars.
 ///
 /// # Errors
 /// When a series cannot be read back from scratch.
@@ -49,11 +50,18 @@ pub fn settle_features(
     survey: &Survey,
     market: &mut Market,
     plan: &Plan,
+    bars: Option<&Bars>,
 ) -> Result<Scaler, ScratchError> {
-    let end = plan.edges[plan.folds[0].train.end];
+    let end = plan.first_training_end();
     let all = survey.coins.iter().chain(&survey.bystanders);
     let mut eligible: Vec<&Coin> = all.filter(|coin| coin.start() < end).collect();
     eligible.sort_by_key(|coin| coin.source_index);
+    let cache = engine.scratch.cache();
+    let key = bars.map(|bars| bars.units(cache, engine.settings, &market.columns, &eligible));
+    if let Some((columns, units)) = key.as_ref().and_then(|key| cache.get(key)) {
+        market.columns = columns;
+        return Ok(units);
+    }
     let mut sample: Vec<Vec<f64>> = vec![Vec::new(); market.columns.len()];
     for coin in eligible.iter().step_by(eligible.len().div_ceil(SAMPLE_COINS).max(1)) {
         let series = coin.series(engine.scratch)?;
@@ -79,7 +87,9 @@ pub fn settle_features(
     }
     let pick = |v: &[f64]| kept.iter().map(|&j| v[j]).collect();
     market.columns = kept.iter().map(|&j| market.columns[j]).collect();
-    Ok(Scaler { center: pick(&scaler.center), scale: pick(&scaler.scale) })
+    let units = Scaler { center: pick(&scaler.center), scale: pick(&scaler.scale) };
+    key.iter().for_each(|key| cache.put(key, &(&market.columns, &units)));
+    Ok(units)
 }
 
 /// Centred and of length 1; `None` when it does not vary.

@@ -173,9 +173,8 @@ pub fn statistics(
     market: &Market,
     plan: &Plan,
     units: &Scaler,
+    known: Option<Known>,
 ) -> Result<Statistics, EngineError> {
-    let known =
-        Known::new(engine.scratch.cache(), engine.settings, engine.scratch, survey, plan, market, units)?;
     let pass = StatisticsPass { engine, survey, market, plan, units, known: known.as_ref() };
     let mut scalers: Vec<Option<Scaler>> = Vec::with_capacity(survey.coins.len());
     let mut failed: Vec<Failed> = Vec::new();
