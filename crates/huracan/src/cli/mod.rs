@@ -217,7 +217,7 @@ pub fn run(cli: Cli, world: &World) -> Result<Output, Failure> {
     }
     // The handler of signals is installed once a process.
     let session = || early.clone().map_or_else(session, Ok);
-    match &cli.command {
+    let done = match &cli.command {
         Command::Demo(args) => demo::run(args, global, world, &session()?),
         Command::Train(args) => train::run(args, global, world, &session()?),
         Command::Roster => roster::run(global, world),
@@ -237,7 +237,17 @@ pub fn run(cli: Cli, world: &World) -> Result<Output, Failure> {
         Command::Config(command) => config::run(command, global, world),
         Command::Doctor(args) => doctor::run(args, global, world),
         Command::ExitCodes => Ok(exit_codes()),
-    }
+    };
+    done.map_err(|failure| {
+        let is_unread = reads && !global.refresh && failure.code == "store_not_found";
+        let plan = is_unread.then(|| settings::load(global, world, Vec::new()).ok()).flatten();
+        match plan.filter(|loaded| loaded.store.is_carried()) {
+            Some(loaded) => {
+                failure.help(format!("--refresh brings what is published in {}", loaded.store.url))
+            }
+            None => failure,
+        }
+    })
 }
 
 /// Where spans go: the configuration, else the variable that all programs share. A configuration that

@@ -38,6 +38,9 @@ fn a_run_is_carried_and_another_machine_reads_verifies_and_checks_it() {
     let again = at_remote(&place, "work", &["store", "sync", "--json"]).json();
     assert_eq!((&again["sync"]["pushed_files"], &again["sync"]["pulled_files"]), (&0.into(), &0.into()));
 
+    let unread = at_remote(&place, "other", &["roster"]);
+    assert_eq!(unread.code, 5);
+    assert!(unread.err.contains("help: --refresh brings what is published in remote"), "{}", unread.err);
     let roster = at_remote(&place, "other", &["roster", "--refresh", "--json"]);
     assert_eq!(roster.code, 0, "{}{}", roster.out, roster.err);
     let verified = at_remote(&place, "other", &["verify", "all"]);

@@ -320,8 +320,14 @@ fn epochs(plan: &Plan) -> (Vec<Epoch>, Vec<usize>) {
     (distinct, of)
 }
 
+/// The epoch from whose autoencoder that of another starts: the latest before it whose rows were not scaled
+/// with later bars than its own.
+fn warm_from(epochs: &[Epoch], at: usize) -> Option<usize> {
+    epochs[..at].iter().rposition(|epoch| epoch.scaled <= epochs[at].scaled)
+}
+
 impl FitPass<'_> {
-    /// One autoencoder an epoch, each warm from the one before; none where one fails.
+    /// One autoencoder an epoch, each warm from one before; none where one fails.
     fn autoencoders(&self, book: &Book) -> Vec<Encoder> {
         let FitPass { engine, plan, statistics, pools, .. } = *self;
         let (settings, cache, stride) = (engine.settings, engine.scratch.cache(), self.stride());
@@ -329,7 +335,7 @@ impl FitPass<'_> {
         let mut made: Vec<Encoder> = Vec::new();
         let epochs = epochs(plan).0;
         let epochs_tested = epochs.len() - 1;
-        for (e, Epoch { until, units, scaled, member }) in epochs.into_iter().enumerate() {
+        for (e, &Epoch { until, units, scaled, member }) in epochs.iter().enumerate() {
             checkpoint();
             // Those of the tested folds outlive a week.
             let key = statistics.known.as_ref().filter(|_| e < epochs_tested).map(|known| {
@@ -346,7 +352,7 @@ impl FitPass<'_> {
             let picks: Vec<usize> = book.between(UtcMs(i64::MIN), until, scaled, member).collect();
             let split = picks.partition_point(|&n| book.times[n] < held_from);
             let rows = standardised(pool, book, &picks);
-            let warm = made.last().and_then(|encoder| match &encoder.map {
+            let warm = warm_from(&epochs, e).and_then(|from| match &made[from].map {
                 CodeMap::Network(network) => Some(network),
                 CodeMap::Linear(_) => None,
             });
@@ -432,4 +438,32 @@ fn binned(pool: &Pool, book: &Book, picks: &[usize], components: usize) -> Optio
     let edges = BinEdges::fit(inputs.as_ref());
     let rows = Binned::from_rows(&edges, inputs.as_ref())?;
     Some((edges, rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use huracan_core::trial::plan::WalkForward;
+    use huracan_core::words::Timeframe;
+
+    fn plan(inner_days: f64) -> Plan {
+        let walk = WalkForward { folds: 4, fold_days: 30.0, embargo_days: 5.0, inner_days };
+        Plan::new(&walk, Timeframe::H1, 25, UtcMs(0), UtcMs(400 * UtcMs::DAY), 30.0).unwrap()
+    }
+
+    #[test]
+    fn no_autoencoder_starts_from_one_that_knows_later_bars() {
+        for inner_days in [15.0, 30.0, 45.0, 75.0] {
+            let (epochs, of) = epochs(&plan(inner_days));
+            assert_eq!(of.len(), 10);
+            for (e, epoch) in epochs.iter().enumerate() {
+                let Some(from) = warm_from(&epochs, e) else { continue };
+                assert!(from < e && epochs[from].until <= epoch.until && epochs[from].scaled <= epoch.scaled);
+            }
+            // The first of all has nobody to start from; where validation is longer than a fold, others have
+            // not either.
+            let chained = (1..epochs.len()).filter(|&e| warm_from(&epochs, e) == Some(e - 1)).count();
+            assert_eq!(chained + 1 == epochs.len(), inner_days <= 30.0, "{inner_days}");
+        }
+    }
 }
