@@ -32,6 +32,7 @@ pub mod trials;
 mod typed;
 mod unique;
 pub mod verify;
+pub mod work;
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;

@@ -10,6 +10,7 @@ use huracan_store::formats::encoder::EncoderCard;
 use huracan_store::formats::from_bytes;
 use huracan_store::{
     Result, RunOwner, Store, StoreError, StorePath, champions, encoder, models, promotions, roster, runs,
+    work,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +27,8 @@ pub struct Rules {
     pub grace_days: f64,
 }
 
-/// A folder that may be removed: a model, a challenger, an encoder, or the papers of a run.
+/// A folder that may be removed: a model, a challenger, an encoder, the papers of a run, or what machines left
+/// for each other in one.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Folder {
     /// Its files and their bytes; for a run without `run.json`.
@@ -129,6 +131,7 @@ pub fn plan(inventory: &Inventory, rules: &Rules) -> Plan {
             None => {
                 let reason = match (folder.is_whole, run_of(path)) {
                     (_, Some(_)) => format!("papers of a run older than {} days", rules.retention_days),
+                    (false, None) if is_work(path) => "left in a run that does not go on".to_owned(),
                     (false, None) => "it was never finished".to_owned(),
                     (true, None) => {
                         "no champion, no one before, no promotion in time and no kept run reaches it"
@@ -156,6 +159,9 @@ pub fn inventory(store: &dyn Store) -> Result<Inventory> {
             Some(Kind::Record) if entry.path.segments().count() >= 3 && !is_run_record(&entry.path) => {
                 let id = entry.path.segments().nth(1).unwrap_or_default();
                 Some(StorePath::new(format!("runs/{id}"))?)
+            }
+            None if is_work(&entry.path) && entry.path.segments().count() >= 3 => {
+                Some(work::folder(entry.path.segments().nth(1).unwrap_or_default())?)
             }
             _ => None,
         };
@@ -207,6 +213,10 @@ pub fn inventory(store: &dyn Store) -> Result<Inventory> {
     Ok(inventory)
 }
 
+fn is_work(path: &StorePath) -> bool {
+    path.segments().next() == Some(work::FOLDER)
+}
+
 fn is_run_record(path: &StorePath) -> bool {
     path.segments().count() == 3 && path.name() == "run.json"
 }
@@ -222,6 +232,12 @@ fn look_into(store: &dyn Store, path: &StorePath, folder: &mut Folder) -> Result
             let ended = run.finished_at.unwrap_or(run.started_at).0;
             folder.dated = folder.dated.max(Some(ended));
         }
+        return Ok(());
+    }
+    if is_work(path) {
+        // The one who coordinates says so before anybody leaves anything, and whatever comes after a run is
+        // over comes too late.
+        folder.dated = Some(work::begun(store, path)?.unwrap_or(UtcMs(i64::MIN)));
         return Ok(());
     }
     let seal = seal_of(path)?;
@@ -282,9 +298,10 @@ pub fn collect(
             if files.iter().any(|(file, _)| *file == seal) {
                 store.delete(&seal)?;
             }
-            for (file, _) in files.iter().filter(|(file, _)| *file != seal) {
-                store.delete(file)?;
-            }
+            // What says how old a folder is goes last.
+            let rest = files.iter().map(|(file, _)| file).filter(|file| **file != seal);
+            let (dates, rest): (Vec<_>, Vec<_>) = rest.partition(|file| file.name() == work::BEGUN);
+            rest.into_iter().chain(dates).try_for_each(|file| store.delete(file))?;
         }
         watch(plan.remove.len(), plan.remove.len());
     }

@@ -5,7 +5,7 @@ use huracan_core::words::UtcMs;
 use huracan_remote::outbox::check::check_store;
 use huracan_remote::outbox::gc::{Rules, collect};
 use huracan_store::formats::run::Run;
-use huracan_store::{MemoryStore, PutMode, Store, champions, runs, verify};
+use huracan_store::{MemoryStore, PutMode, Store, StorePath, champions, runs, verify, work};
 
 /// Long after the samples' day.
 const LATER: UtcMs = UtcMs(1_754_006_400_000 + 400 * UtcMs::DAY);
@@ -123,4 +123,29 @@ fn a_collection_here_and_there_brings_nothing_back() {
     machine.push(&remote).unwrap();
     assert_eq!(contents(&remote), collected);
     assert_eq!(contents(&machine.local), collected);
+}
+
+#[test]
+fn what_was_left_in_a_run_that_does_not_go_on_goes_and_in_one_that_does_stays() {
+    let store = MemoryStore::default();
+    three_runs(&store);
+    let left = |run: &str, begun: Option<UtcMs>| {
+        begun.iter().for_each(|at| work::begin(&store, run, *at).unwrap());
+        store.put(&at(&format!("work/{run}/results/k/0")), b"result", PutMode::Create).unwrap();
+    };
+    let hours_ago = |hours: i64| UtcMs(LATER.0 - hours * UtcMs::HOUR);
+    left("going-on", Some(hours_ago(71)));
+    left("given-up", Some(hours_ago(73)));
+    left("too-late", None);
+    let plan = collect(&store, &rules(), &owner("a"), true, &|_, _| {}).unwrap();
+    let ours = |path: &&StorePath| path.as_str().starts_with("work/");
+    let gone: Vec<&StorePath> = plan.remove.iter().map(|(path, _, _)| path).filter(ours).collect();
+    assert_eq!(gone, [&at("work/given-up"), &at("work/too-late")]);
+    let left: Vec<StorePath> = contents(&store).into_keys().filter(|path| ours(&path)).collect();
+    assert_eq!(left, ["work/going-on/begun.json", "work/going-on/results/k/0"].map(at));
+    // Taken up again, it is young again.
+    work::begin(&store, "going-on", LATER).unwrap();
+    let later = Rules { now: UtcMs(LATER.0 + 2 * UtcMs::DAY), ..rules() };
+    let plan = collect(&store, &later, &owner("a"), true, &|_, _| {}).unwrap();
+    assert!(plan.remove.iter().all(|(path, _, _)| !ours(&path)), "{plan:?}");
 }

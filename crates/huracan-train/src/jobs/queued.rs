@@ -5,6 +5,7 @@
 use super::vault::{Shared, Vault, broken as store_broken, key};
 use super::{Attempts, Elsewhere, Hire, JobFault, JobName, Jobs, JobsError, Trouble, fenced};
 use crate::scratch::Beyond;
+use huracan_core::words::UtcMs;
 use huracan_jobs::{Caps, Coordinator, Error, JobId, JobRow, NewJob, Queue, Status, Watch};
 use huracan_store::{Store, sha256_hex};
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ pub struct QueueOffice {
     pub spec: Vec<u8>,
     /// What an attempt may use.
     pub caps: Caps,
+    /// When this machine began to coordinate.
+    pub begun_at: UtcMs,
 }
 
 impl Hire for QueueOffice {
@@ -33,6 +36,7 @@ impl Hire for QueueOffice {
         let coordinator =
             self.queue.open_run(run, &self.purpose, &self.spec, &self.worker).map_err(broken)?;
         let vault = Vault::new(self.store.clone(), run);
+        vault.begin(self.begun_at).map_err(store_broken)?;
         Ok(Box::new(QueueHands {
             office: self,
             run: run.to_owned(),

@@ -4,12 +4,10 @@
 
 use super::JobsError;
 use crate::scratch::Beyond;
-use huracan_store::{PutMode, Store, StoreError, StorePath, sha256_hex};
+use huracan_core::words::UtcMs;
+use huracan_store::{PutMode, Store, StoreError, StorePath, sha256_hex, work};
 use std::io;
 use std::sync::Arc;
-
-/// The folder of the store that all runs' leavings are below.
-pub const FOLDER: &str = "work";
 
 /// What a run has let workers know so far: parts by name, each with the hash of its bytes, in order.
 pub type Shared = Vec<(String, String)>;
@@ -34,7 +32,7 @@ impl Vault {
     }
 
     fn path(&self, below: &str) -> Result<StorePath, StoreError> {
-        StorePath::new(format!("{FOLDER}/{}/{below}", self.run))
+        work::folder(&self.run)?.join(below)
     }
 
     fn put(&self, below: &str, bytes: &[u8]) -> Result<(), StoreError> {
@@ -43,6 +41,14 @@ impl Vault {
 
     fn get(&self, below: &str) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.store.get(&self.path(below)?)?.map(|object| object.bytes))
+    }
+
+    /// Notes that the run is coordinated from a moment on: what it leaves is nobody's afterwards.
+    ///
+    /// # Errors
+    /// What the store refuses.
+    pub fn begin(&self, at: UtcMs) -> Result<(), StoreError> {
+        work::begin(&*self.store, &self.run, at)
     }
 
     /// Leaves a part under the hash of its bytes.
@@ -100,7 +106,7 @@ impl Vault {
     /// # Errors
     /// What the store refuses.
     pub fn clear(&self) -> Result<(), StoreError> {
-        let folder = StorePath::new(format!("{FOLDER}/{}", self.run))?;
+        let folder = work::folder(&self.run)?;
         self.store.list(Some(&folder))?.iter().try_for_each(|entry| self.store.delete(&entry.path))
     }
 }

@@ -129,6 +129,7 @@ pub(super) fn shared(
         purpose: "train".to_owned(),
         spec,
         caps: plan.caps,
+        begun_at: super::now(),
     };
     Ok(Shared { office, own })
 }
