@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::is_hex;
 use crate::error::{Result, StoreError};
 use crate::formats::wire::Time;
 use crate::path::StorePath;
@@ -13,13 +14,17 @@ use huracan_core::words::UtcMs;
 pub const FOLDER: &str = "work";
 /// The file that says since when somebody coordinates a run. The first to be written, the last to go.
 pub const BEGUN: &str = "begun.json";
+/// Hex digits of a run's hash, as in its id.
+const RUN_DIGITS: usize = 8;
+/// What there is in a run's folder.
+const KINDS: [&str; 5] = [BEGUN, "parts", "keys", "results", "columns"];
 
 #[derive(Serialize, Deserialize)]
 struct Begun {
     begun_at: Time,
 }
 
-/// A run's folder. `run` is the hash of its inputs.
+/// A run's folder. `run` is the hash of its inputs, as in its id.
 ///
 /// # Errors
 /// `Refused` when `run` cannot be part of a path.
@@ -38,7 +43,15 @@ pub fn begin(store: &dyn Store, run: &str, at: UtcMs) -> Result<()> {
     store.put(&path, &bytes, PutMode::Overwrite).map(drop)
 }
 
-/// Since when the run of a folder is coordinated; `None` where nothing says so.
+/// Whether a path is one that this program leaves below [`FOLDER`], and of which run's folder.
+pub fn folder_of(path: &StorePath) -> Option<StorePath> {
+    let mut segments = path.segments();
+    let (first, run, kind) = (segments.next()?, segments.next()?, segments.next()?);
+    let is_ours = first == FOLDER && is_hex(run, RUN_DIGITS) && KINDS.contains(&kind);
+    is_ours.then(|| folder(run).ok()).flatten()
+}
+
+/// Since when the run of a folder is coordinated; `None` where nothing says so that can be read.
 ///
 /// # Errors
 /// What the store refuses.

@@ -78,9 +78,10 @@ pub fn simulate(tape: &Tape<'_>, policy: &Policy, ledger: &mut impl Ledger) {
     let mut slot = 0;
     let wanted_at = |i: usize| {
         let bar = policy.entry_cost_multiple * round_trip_bps(tape, policy, i);
+        let tradable = || tape.one_side_bps[i].is_finite();
         match tape.edge_bps[i] {
-            edge if edge > bar => 1.0,
-            edge if edge < -bar && policy.shorts => -1.0,
+            edge if edge > bar && tradable() => 1.0,
+            edge if edge < -bar && policy.shorts && tradable() => -1.0,
             _ => 0.0,
         }
     };
@@ -141,7 +142,6 @@ pub fn simulate(tape: &Tape<'_>, policy: &Policy, ledger: &mut impl Ledger) {
             ledger.bar(i, net);
         }
         decided_bars += usize::from(target != 0.0);
-        // No edge exceeds the cost of a missing bar, which is no number.
         let wanted = wanted_at(i);
         let edge = if tradable { tape.edge_bps[i] } else { f64::NAN };
         let bar = policy.entry_cost_multiple * round_trip_bps(tape, policy, i);
@@ -279,15 +279,26 @@ mod tests {
         let mut rng = crate::words::Seed(5).rng();
         for case in 0..60 {
             let policy = Policy { lag_bars: 1 + case % 3, ..POLICY };
-            let mut spell = || -> Vec<[f64; 2]> {
-                (0..1 + case % 20).map(|_| [60.0 * (rng.random::<f64>() - 0.5), rng.random()]).collect()
+            let mut spell = || -> Vec<[f64; 3]> {
+                let bar = |_| match rng.random_range(0..6) {
+                    0 => [40.0, 0.0, f64::NAN],
+                    _ => [60.0 * (rng.random::<f64>() - 0.5), rng.random(), 5.0],
+                };
+                (0..1 + case % 20).map(bar).collect()
             };
             let (before, after) = (spell(), spell());
             // Long enough for a position to fade and its orders to be carried out.
-            let quiet = |bars: usize| vec![[0.0, 3.0]; bars];
-            let play = |bars: &[[f64; 2]]| {
-                let (edge, returns): (Vec<f64>, Vec<f64>) = bars.iter().map(|[e, r]| (*e, *r)).unzip();
-                run(&edge, &returns, &policy)
+            let quiet = |bars: usize| -> Vec<[f64; 3]> {
+                (0..bars).map(|i| [0.0, 3.0, if i > 8 && i % 5 == 0 { f64::NAN } else { 5.0 }]).collect()
+            };
+            let play = |bars: &[[f64; 3]]| {
+                let [edge_bps, return_bps, cost] =
+                    [0, 1, 2].map(|j| bars.iter().map(|bar| bar[j]).collect::<Vec<f64>>());
+                let (edge_bps, return_bps, one_side_bps) = (&edge_bps[..], &return_bps[..], &cost[..]);
+                let tape = Tape { edge_bps, return_bps, one_side_bps, carry_bps: 0.1, size: 0.5 };
+                let mut ledger = FullLedger::default();
+                simulate(&tape, &policy, &mut ledger);
+                ledger
             };
             let apart = [[before.clone(), quiet(9)].concat(), [after.clone(), quiet(9)].concat()];
             let [first, second] = apart.map(|bars| play(&bars));

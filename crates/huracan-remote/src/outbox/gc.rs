@@ -160,10 +160,7 @@ pub fn inventory(store: &dyn Store) -> Result<Inventory> {
                 let id = entry.path.segments().nth(1).unwrap_or_default();
                 Some(StorePath::new(format!("runs/{id}"))?)
             }
-            None if is_work(&entry.path) && entry.path.segments().count() >= 3 => {
-                Some(work::folder(entry.path.segments().nth(1).unwrap_or_default())?)
-            }
-            _ => None,
+            _ => work::folder_of(&entry.path),
         };
         if let Some(folder) = folder {
             inventory.folders.entry(folder).or_default().files.push((entry.path, entry.size_bytes));
@@ -235,9 +232,10 @@ fn look_into(store: &dyn Store, path: &StorePath, folder: &mut Folder) -> Result
         return Ok(());
     }
     if is_work(path) {
-        // The one who coordinates says so before anybody leaves anything, and whatever comes after a run is
-        // over comes too late.
-        folder.dated = Some(work::begun(store, path)?.unwrap_or(UtcMs(i64::MIN)));
+        // The one who coordinates says so before anybody leaves anything; what comes when a run is over and
+        // has cleared its folder is nobody's.
+        let says = folder.files.iter().any(|(file, _)| file.name() == work::BEGUN);
+        folder.dated = if says { work::begun(store, path)? } else { Some(UtcMs(i64::MIN)) };
         return Ok(());
     }
     let seal = seal_of(path)?;
@@ -285,14 +283,23 @@ pub fn collect(
 ) -> Result<Plan> {
     let claimed = store.lock_run(owner)?;
     let inventory = inventory(store)?;
-    let plan = plan(&inventory, rules);
+    let mut plan = plan(&inventory, rules);
     if remove {
-        for (done, (path, _, _)) in plan.remove.iter().enumerate() {
-            watch(done, plan.remove.len());
+        let chosen = std::mem::take(&mut plan.remove);
+        let total = chosen.len();
+        for (done, (path, bytes, reason)) in chosen.into_iter().enumerate() {
+            watch(done, total);
             if !claimed.still_held() {
                 let holder = "this claim ran out while its process was held up".to_owned();
                 return Err(StoreError::Locked { holder });
             }
+            // Runs of this folder's kind hold no claim here: one may have been taken up since.
+            let dated = inventory.folders.get(&path).and_then(|folder| folder.dated);
+            if is_work(&path) && work::begun(store, &path)?.is_some_and(|begun| Some(begun) != dated) {
+                plan.keep.push((path, "its run has been taken up".to_owned()));
+                continue;
+            }
+            let path = &path;
             let seal = seal_of(path)?;
             let files = inventory.folders.get(path).map(|folder| folder.files.as_slice()).unwrap_or_default();
             if files.iter().any(|(file, _)| *file == seal) {
@@ -302,8 +309,9 @@ pub fn collect(
             let rest = files.iter().map(|(file, _)| file).filter(|file| **file != seal);
             let (dates, rest): (Vec<_>, Vec<_>) = rest.partition(|file| file.name() == work::BEGUN);
             rest.into_iter().chain(dates).try_for_each(|file| store.delete(file))?;
+            plan.remove.push((path.clone(), bytes, reason));
         }
-        watch(plan.remove.len(), plan.remove.len());
+        watch(total, total);
     }
     Ok(plan)
 }

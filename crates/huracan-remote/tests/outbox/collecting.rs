@@ -134,17 +134,31 @@ fn what_was_left_in_a_run_that_does_not_go_on_goes_and_in_one_that_does_stays() 
         store.put(&at(&format!("work/{run}/results/k/0")), b"result", PutMode::Create).unwrap();
     };
     let hours_ago = |hours: i64| UtcMs(LATER.0 - hours * UtcMs::HOUR);
-    left("going-on", Some(hours_ago(71)));
-    left("given-up", Some(hours_ago(73)));
-    left("too-late", None);
+    let [going_on, given_up, too_late, unread] = ["a", "b", "c", "d"].map(|digit| digit.repeat(8));
+    left(&going_on, Some(hours_ago(71)));
+    left(&given_up, Some(hours_ago(73)));
+    left(&too_late, None);
+    left(&unread, None);
+    store.put(&at(&format!("work/{unread}/begun.json")), b"{}", PutMode::Create).unwrap();
+    // Not ours.
+    store.put(&at("work/models/A/x/model.bin"), b"x", PutMode::Create).unwrap();
+    store.put(&at(&format!("work/{too_late}/notes/x")), b"x", PutMode::Create).unwrap();
     let plan = collect(&store, &rules(), &owner("a"), true, &|_, _| {}).unwrap();
     let ours = |path: &&StorePath| path.as_str().starts_with("work/");
     let gone: Vec<&StorePath> = plan.remove.iter().map(|(path, _, _)| path).filter(ours).collect();
-    assert_eq!(gone, [&at("work/given-up"), &at("work/too-late")]);
+    assert_eq!(gone, [&given_up, &too_late].map(|run| work::folder(run).unwrap()).iter().collect::<Vec<_>>());
     let left: Vec<StorePath> = contents(&store).into_keys().filter(|path| ours(&path)).collect();
-    assert_eq!(left, ["work/going-on/begun.json", "work/going-on/results/k/0"].map(at));
+    let expected = [
+        format!("work/{going_on}/begun.json"),
+        format!("work/{going_on}/results/k/0"),
+        format!("work/{too_late}/notes/x"),
+        format!("work/{unread}/begun.json"),
+        format!("work/{unread}/results/k/0"),
+        "work/models/A/x/model.bin".to_owned(),
+    ];
+    assert_eq!(left, expected.each_ref().map(|path| at(path)));
     // Taken up again, it is young again.
-    work::begin(&store, "going-on", LATER).unwrap();
+    work::begin(&store, &going_on, LATER).unwrap();
     let later = Rules { now: UtcMs(LATER.0 + 2 * UtcMs::DAY), ..rules() };
     let plan = collect(&store, &later, &owner("a"), true, &|_, _| {}).unwrap();
     assert!(plan.remove.iter().all(|(path, _, _)| !ours(&path)), "{plan:?}");

@@ -260,10 +260,14 @@ pub fn market(engine: &Engine<'_>, survey: &survey::Survey) -> Result<Market, En
         context.add_from(&series, member_from)?;
         sums.add_from(&series, member_from);
         engine.observer.stage_advanced("context", i + 1, &coin.symbol.to_string());
-        match coin.symbol.underlying() {
-            "BTC" if bitcoin.is_none() => bitcoin = Some(series),
-            "ETH" if ether.is_none() => ether = Some(series),
-            _ => {}
+        let leader = match coin.symbol.underlying() {
+            "BTC" => &mut bitcoin,
+            "ETH" => &mut ether,
+            _ => continue,
+        };
+        // Of several the one with the longest past: whoever is listed later changes nothing before.
+        if leader.as_ref().is_none_or(|known: &Series| series.start < known.start) {
+            *leader = Some(series);
         }
     }
     let columns = columns(&coins, bitcoin.is_some(), ether.is_some());

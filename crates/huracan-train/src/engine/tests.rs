@@ -6,6 +6,7 @@ use super::*;
 use crate::settings::Universe;
 use crate::source::{CandleSource, Entry, LoadFailure, Loaded, SynthSource};
 use huracan_core::synth::MarketSpec;
+use huracan_core::words::Symbol;
 
 fn market() -> SynthSource {
     SynthSource::new(&MarketSpec {
@@ -125,6 +126,77 @@ fn a_part_of_the_folder_keeps_the_whole_market() {
     assert_eq!(part.survey.grid, all.survey.grid);
     let hold = |o: &Outcome| o.verdicts.coins[0].baselines[0].net_pnl_pct.to_bits();
     assert_eq!(hold(&part), hold(&all));
+}
+
+/// The same market where another coin is Bitcoin against another quote, first by name and listed late.
+struct LateTwin {
+    inner: SynthSource,
+    entries: Vec<Entry>,
+    /// Where the inner source has them.
+    places: Vec<usize>,
+    twin: usize,
+    from: UtcMs,
+}
+
+impl CandleSource for LateTwin {
+    fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    fn load(&self, index: usize) -> Result<Loaded, LoadFailure> {
+        let mut loaded = self.inner.load(self.places[index])?;
+        if index == self.twin {
+            let bars = &mut loaded.bars;
+            let before = bars.open_time.partition_point(|&time| time < self.from.0);
+            let needed = [&mut bars.open, &mut bars.high, &mut bars.low, &mut bars.close, &mut bars.volume];
+            let optional = [&mut bars.quote_volume, &mut bars.trades];
+            let optional = optional.into_iter().chain([&mut bars.taker_buy_base, &mut bars.taker_buy_quote]);
+            needed.into_iter().chain(optional.flatten()).for_each(|column| drop(column.drain(..before)));
+            bars.open_time.drain(..before);
+        }
+        Ok(loaded)
+    }
+
+    fn fingerprint(&self, index: usize, until: Option<UtcMs>) -> String {
+        self.inner.fingerprint(self.places[index], until)
+    }
+}
+
+#[test]
+fn a_bitcoin_listed_later_leads_nobody_in_the_past() {
+    let inner = market();
+    let symbol = |entry: &Entry| match entry {
+        Entry::Coin(symbol) => symbol.clone(),
+        Entry::Refused { name, .. } => panic!("{name} is refused"),
+    };
+    let mut coins: Vec<(Symbol, usize)> = inner.entries().iter().map(symbol).zip(0..).collect();
+    let bitcoin = coins.iter().find(|(symbol, _)| symbol.underlying() == "BTC").unwrap().0.clone();
+    let twin = Symbol::parse("BTCFDUSD", bitcoin.market()).unwrap();
+    coins.last_mut().unwrap().0 = twin.clone();
+    coins.sort();
+    let twin = coins.iter().position(|(symbol, _)| *symbol == twin).unwrap();
+    let (entries, places) = coins.into_iter().map(|(symbol, place)| (Entry::Coin(symbol), place)).unzip();
+    let from = UtcMs(MarketSpec::default().start.0 + 100 * UtcMs::DAY);
+    let source = LateTwin { inner, entries, places, twin, from };
+    let dir = tempfile::tempdir().unwrap();
+    let scratch = Scratch::open(&dir.path().join("scratch")).unwrap();
+    let settings = settings();
+    let engine = Engine {
+        settings: &settings,
+        workers: 2,
+        now: UtcMs(i64::MAX / 2),
+        stop: &AtomicBool::new(false),
+        scratch: &scratch,
+        observer: &Silent,
+        jobs: &crate::jobs::Here,
+    };
+    let survey = survey::survey(&engine, &source).unwrap();
+    let is_bitcoin = |coin: &&survey::Coin| coin.symbol.underlying() == "BTC";
+    let named: Vec<String> =
+        survey.coins.iter().filter(is_bitcoin).map(|coin| coin.symbol.to_string()).collect();
+    assert_eq!(named, [format!("BTCFDUSD{}", &bitcoin.to_string()[7..]), bitcoin.to_string()]);
+    let leader = super::market(&engine, &survey).unwrap().bitcoin.unwrap();
+    assert_eq!((leader.symbol, leader.start), (bitcoin, MarketSpec::default().start));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use huracan_store::{Store, sha256_hex};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A queue from which runs hire.
 pub struct QueueOffice {
@@ -44,6 +44,8 @@ impl Hire for QueueOffice {
             vault,
             shared: Mutex::default(),
             stages: Mutex::default(),
+            hired: Instant::now(),
+            told: Mutex::new(Instant::now()),
         }))
     }
 }
@@ -63,6 +65,9 @@ struct QueueHands<'a> {
     vault: Vault,
     shared: Mutex<Shared>,
     stages: Mutex<BTreeMap<&'static str, Stage>>,
+    hired: Instant,
+    /// When the folder was last told.
+    told: Mutex<Instant>,
 }
 
 fn broken(error: Error) -> JobsError {
@@ -76,6 +81,8 @@ fn broken(error: Error) -> JobsError {
 
 /// How long one look for news lasts.
 const LOOK: Duration = Duration::from_millis(250);
+/// How often the run's folder is told that somebody coordinates it.
+const TOLD_EVERY: Duration = Duration::from_secs(3600);
 
 impl QueueHands<'_> {
     fn coordinator(&self) -> Result<Arc<Coordinator>, JobsError> {
@@ -92,6 +99,17 @@ impl QueueHands<'_> {
         self.stages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells the run's folder, now and then, that somebody coordinates it.
+    fn tell(&self) -> Result<(), JobsError> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.elapsed() >= TOLD_EVERY {
+            let since = UtcMs(self.office.begun_at.0 + self.hired.elapsed().as_millis() as i64);
+            self.vault.begin(since).map_err(store_broken)?;
+            *told = Instant::now();
+        }
+        Ok(())
+    }
+
     /// The row of a job that has ended. One thread looks for news at a time, and tells the others.
     fn ended(&self, job: JobName<'_>, stop: &AtomicBool) -> Result<JobRow, Trouble> {
         loop {
@@ -103,6 +121,7 @@ impl QueueHands<'_> {
             if let Some(row) = stage.ended.get(job.name) {
                 return Ok(row.clone());
             }
+            self.tell()?;
             let coordinator = self.coordinator()?;
             let news = coordinator.wait_changes(job.stage, &mut stage.watch, LOOK).map_err(broken)?;
             for row in news.into_iter().filter(|row| row.status.is_final()) {

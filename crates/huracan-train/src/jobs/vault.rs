@@ -107,7 +107,9 @@ impl Vault {
     /// What the store refuses.
     pub fn clear(&self) -> Result<(), StoreError> {
         let folder = work::folder(&self.run)?;
-        self.store.list(Some(&folder))?.iter().try_for_each(|entry| self.store.delete(&entry.path))
+        let (dates, rest): (Vec<_>, Vec<_>) =
+            self.store.list(Some(&folder))?.into_iter().partition(|entry| entry.path.name() == work::BEGUN);
+        rest.iter().chain(&dates).try_for_each(|entry| self.store.delete(&entry.path))
     }
 }
 
@@ -124,4 +126,30 @@ impl Beyond for Vault {
 /// A store's refusal as the end of a whole run.
 pub(super) fn broken(error: StoreError) -> JobsError {
     JobsError { code: error.code(), text: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use huracan_store::MemoryStore;
+
+    #[test]
+    fn whatever_is_left_is_known_for_its_own_and_goes_when_the_run_is_over() {
+        let store = Arc::new(MemoryStore::default());
+        let id = huracan_store::run_id(UtcMs(0), b"inputs");
+        let (_, run) = id.split_once('-').unwrap();
+        let vault = Vault::new(store.clone(), run);
+        vault.begin(UtcMs(1)).unwrap();
+        vault.leave_part("ab", b"part").unwrap();
+        vault.leave_shared("cd", &Vec::new()).unwrap();
+        vault.leave_result("cd", 0, b"result").unwrap();
+        vault.leave("tail-0", b"column").unwrap();
+        let left = store.list(None).unwrap();
+        assert_eq!(left.len(), 5);
+        let folder = work::folder(run).unwrap();
+        assert!(left.iter().all(|entry| work::folder_of(&entry.path).as_ref() == Some(&folder)), "{left:?}");
+        assert_eq!(work::begun(&*store, &folder).unwrap(), Some(UtcMs(1)));
+        vault.clear().unwrap();
+        assert_eq!(store.list(None).unwrap(), []);
+    }
 }

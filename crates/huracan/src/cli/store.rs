@@ -86,8 +86,8 @@ pub struct CheckArgs {}
 Says what would be removed; --yes removes it, here and in the remote. What stays: every champion and the
 one before it (so that every rollback works), both models of every decision within the retention,
 everything the last --runs runs made, the encoders all of those need and the one in force, whatever is
-younger than three days, and run.json of every run. What workers of a run that was given up have left
-behind goes. What a run is publishing is safe: a store that a run holds is refused.
+younger than three days, and run.json of every run. What workers have left behind for a run that nobody
+has coordinated for three days goes. What a run is publishing is safe: a store that a run holds is refused.
 
 Examples:
   huracan store gc

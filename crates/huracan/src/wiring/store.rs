@@ -30,10 +30,10 @@ const GRACE_DAYS: f64 = 3.0;
 pub fn open_remote(plan: &StorePlan) -> Result<Box<dyn Store>, Failure> {
     match &plan.url {
         StoreUrl::Folder(folder) => {
-            if same_folder(folder, &plan.local) {
+            if overlap(folder, &plan.local) {
+                let (store, local) = (folder.display(), plan.local.display());
                 let message = format!(
-                    "{} is the store and its own working folder, expected two folders",
-                    plan.local.display()
+                    "the store {store} and its working folder {local} lie in one another, expected two"
                 );
                 return Err(Failure::new(Exit::Usage, "store_place", message)
                     .help("leave --store-local out, or name another folder"));
@@ -118,9 +118,11 @@ fn open_local(plan: &StorePlan) -> Result<LocalStore, Failure> {
     Ok(LocalStore::create(&plan.local)?)
 }
 
-fn same_folder(a: &Path, b: &Path) -> bool {
+/// Whether one folder is the other, or inside it.
+fn overlap(a: &Path, b: &Path) -> bool {
     let real = |path: &Path| std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).ok();
-    real(a) == real(b)
+    let (a, b) = (real(a), real(b));
+    a.zip(b).is_some_and(|(a, b)| a.starts_with(&b) || b.starts_with(&a))
 }
 
 /// The name by which a working folder knows its remote: a folder by where it is from everywhere.
@@ -354,9 +356,11 @@ pub fn collect(plan: &StorePlan, request: &GcRequest, session: &Session) -> Resu
         view.rows.extend(plan.remove.into_iter().map(row));
         Ok(())
     };
+    // Nothing goes here before it is known that there is a there.
+    let there = plan.is_carried().then(|| open_remote(plan)).transpose()?;
     side("here", &super::train::open(&plan.local)?)?;
-    if plan.is_carried() {
-        side("there", open_remote(plan)?.as_ref())?;
+    if let Some(there) = there {
+        side("there", there.as_ref())?;
     }
     Ok(view)
 }

@@ -119,6 +119,7 @@ fn places_that_cannot_be_meant_or_reached_are_refused_before_anything_is_done() 
     check("dropbox:/Huracan", &run, "store_credentials");
     std::fs::create_dir(place.join("w")).unwrap();
     check("./w", &["store", "sync"], "store_place");
+    check(".", &["store", "gc", "--yes"], "store_place");
     let alone = huracan_in(&place, &["store", "sync", "--store", "w"], &[]);
     assert!(alone.code == 2 && alone.err.contains("error[store_not_carried]"), "{}", alone.err);
 }
