@@ -53,6 +53,14 @@ pub enum Error {
         /// The run asked for.
         run: String,
     },
+    /// The run is over, and what it said stays.
+    #[error(
+        "run {run:?} is over and published, expected one that goes on; the next run tries every coin anew"
+    )]
+    RunOver {
+        /// The run.
+        run: String,
+    },
     /// No such job.
     #[error("job {job} is not known, expected one that was declared")]
     UnknownJob {

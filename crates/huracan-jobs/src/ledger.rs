@@ -23,7 +23,9 @@ use crate::{
     retry::{Next, RetryPolicy},
     rows::{job_columns, job_row, line_columns, line_row, progress_columns, repeats, run_row, stored},
     transition::{CRASHES_SUSPECT, fresh},
-    words::{AttemptRow, Event, JobError, JobId, JobRow, NewJob, Repeat, RunRow, Selector, Status, Usage},
+    words::{
+        AttemptRow, Event, JobError, JobId, JobRow, NewJob, Repeat, RunRow, Selector, Status, Usage, not_over,
+    },
 };
 
 /// "hura" in ASCII: tells a ledger from any other SQLite file.
@@ -512,13 +514,17 @@ impl Ledger {
         self.change_all(selector, |row| row.cancel(now_ms)).map(|changed| changed.len())
     }
 
-    /// Puts failed and cancelled jobs back to pending from their first attempt. Gives how many.
+    /// Puts failed and cancelled jobs of runs that are not over back to pending from their first attempt.
+    /// Gives how many.
     ///
     /// # Errors
-    /// [`Error::Database`].
+    /// [`Error::RunOver`] for a run that is over, [`Error::Database`].
     pub fn retry(&self, selector: &Selector) -> Result<usize> {
         let now_ms = now_ms();
-        self.change_all(selector, |row| row.retry(now_ms)).map(|changed| changed.len())
+        let open = not_over(&self.runs()?, selector)?;
+        open.iter().try_fold(0, |changed, selector| {
+            Ok(changed + self.change_all(selector, |row| row.retry(now_ms))?.len())
+        })
     }
 
     /// The runs, youngest first.

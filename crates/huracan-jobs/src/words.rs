@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
+
 /// What a job is called: a piece of work happens once per (run, stage, symbol).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobId {
@@ -338,6 +340,23 @@ pub struct RunRow {
     pub outcome: Option<String>,
     /// Its jobs by status.
     pub jobs: Progress,
+}
+
+/// The parts of a selector that concern runs which are not over: a retry of one that is would change
+/// what nobody reads any more.
+///
+/// # Errors
+/// [`Error::RunOver`] where the selector names one run, and that is over.
+pub(crate) fn not_over(runs: &[RunRow], selector: &Selector) -> Result<Vec<Selector>, Error> {
+    let named = |row: &&RunRow| selector.run.as_ref().is_none_or(|run| *run == row.run);
+    let is_over = |row: &RunRow| row.ended_at_ms.is_some();
+    if selector.run.is_some()
+        && let Some(over) = runs.iter().find(|row| named(row) && is_over(row))
+    {
+        return Err(Error::RunOver { run: over.run.clone() });
+    }
+    let open = runs.iter().filter(|row| named(row) && !is_over(row));
+    Ok(open.map(|row| Selector { run: Some(row.run.clone()), ..selector.clone() }).collect())
 }
 
 /// How many jobs stand where.

@@ -26,7 +26,7 @@ use crate::{
     error::{Error, Result},
     retry::RetryPolicy,
     rows::{line_row, progress, progress_columns, repeats, run_row},
-    words::{AttemptRow, JobId, JobRow, Progress, Repeat, RunRow, Selector, Status},
+    words::{AttemptRow, JobId, JobRow, Progress, Repeat, RunRow, Selector, Status, not_over},
 };
 
 /// How a queue is kept; the same for everybody who uses it.
@@ -212,12 +212,14 @@ impl Queue {
         self.change_all(selector, JobRow::cancel)
     }
 
-    /// Puts failed and cancelled jobs back to pending from their first attempt. Gives how many.
+    /// Puts failed and cancelled jobs of runs that are not over back to pending from their first attempt.
+    /// Gives how many.
     ///
     /// # Errors
-    /// [`Error::Queue`].
+    /// [`Error::RunOver`] for a run that is over, [`Error::Queue`].
     pub fn retry(&self, selector: &Selector) -> Result<usize> {
-        self.change_all(selector, JobRow::retry)
+        let open = not_over(&self.runs()?, selector)?;
+        open.iter().try_fold(0, |changed, selector| Ok(changed + self.change_all(selector, JobRow::retry)?))
     }
 
     /// Puts a completed job back to pending because its result is gone or unusable.

@@ -134,6 +134,13 @@ fn attempts_end_in_the_dead_letters_and_a_hand_brings_them_back() {
     assert_eq!(ledger.retry(&Selector::run("run1").symbol("BTCUSDT")).unwrap(), 1);
     assert_eq!(ledger.started(&btc(), "w1").unwrap(), 1);
     assert_eq!(ledger.dead_letters().unwrap().len(), 1);
+    // What a run that is over has said is not tried again.
+    ledger.end_run("run1", "complete").unwrap();
+    let error = ledger.retry(&Selector::run("run1")).unwrap_err();
+    assert!(matches!(&error, Error::RunOver { run } if run == "run1"), "{error}");
+    assert_eq!(ledger.retry(&Selector::all()).unwrap(), 0);
+    ledger.begin_run("run1", "train", "w1").unwrap();
+    assert_eq!(ledger.retry(&Selector::all()).unwrap(), 1);
 }
 
 #[test]

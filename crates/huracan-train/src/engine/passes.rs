@@ -7,7 +7,7 @@
 use super::{Engine, EngineError};
 use crate::cache::looked_for_by_this_thread;
 use crate::jobs::{JobFault, JobName, JobsError, Trouble};
-use crate::pipeline::meter::{Attempt, JobOutcome, measured};
+use crate::pipeline::meter::{Attempt, JobFacts, JobOutcome, measured};
 use crate::pool::run_ordered;
 use crate::scratch::ScratchError;
 use serde::Serialize;
@@ -126,8 +126,29 @@ impl Engine<'_> {
                 let broken = Broken::default();
                 let work = |item: usize| -> Ended<P::Done> {
                     let job = JobName { stage: P::STAGE, name: &names[item], item };
-                    let done = elsewhere.result(job, self.stop).and_then(|bytes| Ok(decode(&bytes)?));
-                    done.map(Ok).map_err(|trouble| broken.note(trouble))
+                    let ended = elsewhere.ended(job, self.stop).map_err(|trouble| broken.note(trouble))?;
+                    let done = ended.result.and_then(|bytes| decode(&bytes));
+                    let outcome = match &done {
+                        Ok(_) => JobOutcome::Completed,
+                        Err(fault) => JobOutcome::Failed {
+                            code: fault.code.to_string(),
+                            error_chain: vec![fault.text.clone()],
+                        },
+                    };
+                    self.observer.job_finished(&JobFacts {
+                        stage: P::STAGE,
+                        symbol: names[item].clone(),
+                        attempt: ended.attempt,
+                        worker: ended.worker,
+                        wall_s: ended.usage.map_or(0.0, |usage| usage.wall_s),
+                        cpu_s: ended.usage.map(|usage| usage.cpu_s),
+                        bytes_read: 0,
+                        bytes_written: 0,
+                        requests: 0,
+                        cached: false,
+                        outcome,
+                    });
+                    done.map(Ok).map_err(|fault| broken.note(fault.into()))
                 };
                 self.ordered(names.len(), work, sink)?;
                 broken.into_result()

@@ -6,9 +6,13 @@
 //! any more, who is tried again and when, and who runs alone because processes died under it. A disk or
 //! a store that fails condemns nobody: the run ends, and the next one tries the job as if it were new.
 
-use super::{Attempts, Cancel, Here, Hire, JobFault, JobName, Jobs, JobsError, Trouble, fenced, stoppable};
+use super::{
+    Attempts, Cancel, Here, Hire, JobFault, JobName, Jobs, JobsError, REMEMBERED_DAYS, Trouble, fenced,
+    stoppable,
+};
 use crate::cache::looked_for_by_this_thread;
 use crate::pipeline::meter::{ThreadMeter, resident_bytes};
+use huracan_core::words::UtcMs;
 use huracan_jobs::{Caps, Error, JobError, JobId, Ledger, NewJob, Next, RetryPolicy, Status, Usage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -33,6 +37,8 @@ pub struct LedgerOffice<'a> {
     pub worker: String,
     /// What runs are for, in a word.
     pub purpose: String,
+    /// When this process began.
+    pub begun_at: UtcMs,
     /// How jobs are done.
     pub rules: Rules,
     /// Raised to stop; looked at while waiting for another attempt.
@@ -57,6 +63,9 @@ impl LedgerOffice<'_> {
     fn hands(&self, run: &str) -> Result<LedgerHands<'_>, JobsError> {
         let ledger = Arc::new(self.open()?);
         ledger.begin_run(run, &self.purpose, &self.worker).map_err(broken)?;
+        if let Err(error) = ledger.forget_runs_before(self.begun_at.0 - REMEMBERED_DAYS * UtcMs::DAY) {
+            tracing::warn!(%error, "the jobs of old runs stay on record");
+        }
         // The store's lock is ours: whoever else is said to run here is dead.
         for row in ledger.recover(|_| false).map_err(broken)? {
             tracing::info!(job = %row.id, crashes = row.crashes, "a job whose process died is taken up again");
@@ -449,7 +458,7 @@ mod tests {
         std::fs::create_dir(folder.path().join("made")).unwrap();
         let ledger = Ledger::open(&path).unwrap();
         let (worker, purpose) = ("box:1".to_owned(), "train".to_owned());
-        (folder, ledger, LedgerOffice { path, worker, purpose, rules, stop })
+        (folder, ledger, LedgerOffice { path, worker, purpose, begun_at: UtcMs(0), rules, stop })
     }
 
     fn at_once() -> Rules {

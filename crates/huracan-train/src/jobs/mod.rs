@@ -13,6 +13,7 @@ pub mod vault;
 pub mod worker;
 
 use crate::scratch::Beyond;
+use huracan_jobs::Usage;
 use huracan_store::StoreError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -235,12 +236,27 @@ pub trait Elsewhere: Sync {
     /// When it cannot be left for them.
     fn share(&self, part: &'static str, bytes: &[u8]) -> Result<(), JobsError>;
 
-    /// Waits for the result of a job that was declared.
+    /// Waits for the end of a job that was declared.
     ///
     /// # Errors
-    /// The fault it ended with, for good.
-    fn result(&self, job: JobName<'_>, stop: &AtomicBool) -> Result<Vec<u8>, Trouble>;
+    /// When the run itself cannot go on.
+    fn ended(&self, job: JobName<'_>, stop: &AtomicBool) -> Result<EndedElsewhere, Trouble>;
 }
+
+/// How a job ended that another process did.
+pub struct EndedElsewhere {
+    /// Its result, or the fault it ended with, for good.
+    pub result: Result<Vec<u8>, JobFault>,
+    /// The last attempt: 1 for the first.
+    pub attempt: u32,
+    /// Who made it.
+    pub worker: String,
+    /// What it used; `None` where nobody has measured it.
+    pub usage: Option<Usage>,
+}
+
+/// Days after whose beginning the jobs of a run are forgotten.
+const REMEMBERED_DAYS: i64 = 90;
 
 /// Finds hands for a run.
 pub trait Hire: Sync {

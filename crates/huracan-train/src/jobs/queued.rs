@@ -3,7 +3,10 @@
 //! pointers.
 
 use super::vault::{Shared, Vault, broken as store_broken, key};
-use super::{Attempts, Elsewhere, Hire, JobFault, JobName, Jobs, JobsError, Trouble, fenced};
+use super::{
+    Attempts, Elsewhere, EndedElsewhere, Hire, JobFault, JobName, Jobs, JobsError, REMEMBERED_DAYS, Trouble,
+    fenced,
+};
 use crate::scratch::Beyond;
 use huracan_core::words::UtcMs;
 use huracan_jobs::{Caps, Coordinator, Error, JobId, JobRow, NewJob, Queue, Status, Watch};
@@ -35,6 +38,9 @@ impl Hire for QueueOffice {
     fn hire(&self, run: &str) -> Result<Box<dyn Jobs + '_>, JobsError> {
         let coordinator =
             self.queue.open_run(run, &self.purpose, &self.spec, &self.worker).map_err(broken)?;
+        if let Err(error) = self.queue.forget_runs_before(self.begun_at.0 - REMEMBERED_DAYS * UtcMs::DAY) {
+            tracing::warn!(%error, "the jobs of old runs stay in the queue");
+        }
         let vault = Vault::new(self.store.clone(), run);
         vault.begin(self.begun_at).map_err(store_broken)?;
         Ok(Box::new(QueueHands {
@@ -111,7 +117,7 @@ impl QueueHands<'_> {
     }
 
     /// The row of a job that has ended. One thread looks for news at a time, and tells the others.
-    fn ended(&self, job: JobName<'_>, stop: &AtomicBool) -> Result<JobRow, Trouble> {
+    fn row_of(&self, job: JobName<'_>, stop: &AtomicBool) -> Result<JobRow, Trouble> {
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Err(JobFault::transient("interrupted", "interrupted").into());
@@ -148,14 +154,20 @@ impl Elsewhere for QueueHands<'_> {
         Ok(())
     }
 
-    fn result(&self, job: JobName<'_>, stop: &AtomicBool) -> Result<Vec<u8>, Trouble> {
+    fn ended(&self, job: JobName<'_>, stop: &AtomicBool) -> Result<EndedElsewhere, Trouble> {
+        let ended = |row: JobRow, result: Result<Vec<u8>, JobFault>| EndedElsewhere {
+            result,
+            attempt: row.attempt.max(1),
+            worker: row.worker.unwrap_or_default(),
+            usage: row.usage,
+        };
         for _ in 0..LOST_MAX {
-            let row = self.ended(job, stop)?;
+            let row = self.row_of(job, stop)?;
             match row.status {
                 Status::Completed => {
                     let bytes = self.vault.result(&row.key, job.item).map_err(store_broken)?;
                     if let Some(bytes) = bytes.filter(|b| row.digest.as_deref() == Some(&sha256_hex(b))) {
-                        return Ok(bytes);
+                        return Ok(ended(row, Ok(bytes)));
                     }
                     tracing::warn!(stage = job.stage, symbol = job.name, "the result is gone; made again");
                     self.forget(job);
@@ -166,15 +178,16 @@ impl Elsewhere for QueueHands<'_> {
                         .map_err(broken)?;
                 }
                 Status::Skipped => {
-                    let reason = row.reason.unwrap_or_else(|| "no reason was given".to_owned());
-                    return Err(JobFault::permanent("skipped", format!("not to be done: {reason}")).into());
+                    let reason = row.reason.as_deref().unwrap_or("no reason was given");
+                    let fault = JobFault::permanent("skipped", format!("not to be done: {reason}"));
+                    return Ok(ended(row, Err(fault)));
                 }
                 _ => {
-                    let error = row.error.map_or_else(
+                    let fault = row.error.as_ref().map_or_else(
                         || JobFault::permanent("failed", "failed without a word"),
-                        |e| JobFault::permanent(&e.code, e.text),
+                        |e| JobFault::permanent(&e.code, e.text.as_str()),
                     );
-                    return Err(error.into());
+                    return Ok(ended(row, Err(fault)));
                 }
             }
         }

@@ -30,6 +30,7 @@ impl From<Error> for Failure {
             Error::UnknownRun { .. } | Error::UnknownJob { .. } | Error::NotAllowed { .. } => {
                 (Exit::Usage, "unknown_job")
             }
+            Error::RunOver { .. } => (Exit::Usage, "run_over"),
             Error::Busy { .. } | Error::LeaseLost { .. } => (Exit::Store, "run_held"),
             Error::Queue { .. } | Error::Unreadable { .. } => (Exit::Network, "queue_unusable"),
             Error::Invalid { .. } => (Exit::Usage, "jobs_invalid"),
@@ -50,6 +51,7 @@ pub(super) fn ledger_office<'a>(root: &Path, plan: &JobsPlan, stop: &'a AtomicBo
         path: root.join(LEDGER),
         worker: worker_name(),
         purpose: "train".to_owned(),
+        begun_at: super::now(),
         rules: Rules { retry: plan.queue.retry, caps: plan.caps },
         stop,
     }

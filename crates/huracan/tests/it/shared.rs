@@ -4,6 +4,7 @@
 use crate::market::{CLOCKED, assert_same, candles, files, fresh, trained};
 use crate::run::{Ran, huracan_in};
 use huracan_jobs::testing::Cluster;
+use huracan_jobs::{JobRow, Queue, QueueOptions, Selector, Status};
 use huracan_remote::s3::S3Config;
 use huracan_remote::testing::dropbox::DropboxStandIn;
 use huracan_remote::testing::s3::S3Server;
@@ -17,11 +18,13 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 struct Place {
     folder: PathBuf,
     variables: Vec<(String, String)>,
+    /// Address of the queue.
+    queue: String,
 }
 
 impl Place {
     fn new(name: &str, cluster: &Cluster) -> Place {
-        let place = Place { folder: fresh(name), variables: Vec::new() };
+        let place = Place { folder: fresh(name), variables: Vec::new(), queue: cluster.url() };
         place
             .with("HURACAN_STORE", "store")
             .with("HURACAN__STORE__LOCAL", "store")
@@ -94,6 +97,39 @@ impl Place {
         assert!(self.jobs().len() > 50, "{} jobs completed", self.jobs().len());
         let failed = self.run(&["jobs", "list", "--json", "--dead"]);
         assert_eq!(failed.json()["jobs"].as_array().map(Vec::len), Some(0), "{}", failed.out);
+        let (queue, run) = self.queue();
+        assert_eq!(queue.verify_exactly_once(&run).unwrap(), []);
+        self.assert_costs_are_the_workers();
+    }
+
+    /// The queue as seen beside the program, and the run in it.
+    fn queue(&self) -> (Queue, String) {
+        let queue = Queue::connect(&self.queue, &QueueOptions::default()).unwrap();
+        let [run] = &queue.runs().unwrap()[..] else { panic!("one run is in the queue") };
+        let run = run.run.clone();
+        (queue, run)
+    }
+
+    /// How often a job's worker was lost.
+    fn crashes(&self) -> u32 {
+        let (queue, run) = self.queue();
+        queue.jobs(&Selector::run(run)).unwrap().iter().map(|row| row.crashes).sum()
+    }
+
+    /// What workers used is in the run's unit costs, coin by coin.
+    fn assert_costs_are_the_workers(&self) {
+        let costs = files(&self.folder.join("store/runs"), &[]);
+        let (_, lines) = costs.iter().find(|(name, _)| name.ends_with("unit_costs.jsonl")).unwrap();
+        let lines: Vec<Value> = lines
+            .split(|b| *b == b'\n')
+            .filter(|l| !l.is_empty())
+            .map(|l| serde_json::from_slice(l).unwrap())
+            .collect();
+        for stage in ["statistics", "codes", "trial"] {
+            let of_stage: Vec<&Value> = lines.iter().filter(|line| line["stage"] == stage).collect();
+            let used: f64 = of_stage.iter().filter_map(|line| line["cpu_s"].as_f64()).sum();
+            assert!(of_stage.len() > 5 && used > 0.0, "{stage}: {of_stage:?}");
+        }
     }
 }
 
@@ -162,15 +198,47 @@ fn workers_on_several_machines_write_the_bytes_of_one_and_one_that_is_killed_cos
     coordinator.wait_for("codes: started");
     second.signal("-KILL");
     let mut third = place.worker("third");
+    coordinator.wait_for("trial: started");
+    // A worker that is told to stop in the middle leaves nothing that somebody has to miss.
+    first.signal("-TERM");
+    assert_eq!(first.end(), Some(0), "a worker that drains ends well: {}", first.said);
+    let (queue, run) = place.queue();
+    let is_its = |job: &JobRow| job.worker.as_deref().is_some_and(|worker| worker.starts_with("first"));
+    let running = queue.jobs(&Selector::run(&run).status(Status::Running)).unwrap();
+    assert!(!running.iter().any(is_its), "{running:?}");
     assert_eq!(coordinator.end(), Some(0), "{}", coordinator.said);
+    // It does one job at a time.
+    assert!(place.crashes() <= 1, "{} leases were lost with one worker", place.crashes());
     let jobs = place.jobs();
     let workers = workers_of(&jobs).join(" ");
     assert!(["first", "third"].iter().all(|name| workers.contains(name)), "{workers}");
-    for worker in [&mut first, &mut third] {
-        worker.signal("-TERM");
-        assert_eq!(worker.end(), Some(0), "a worker that drains ends well: {}", worker.said);
-    }
+    third.signal("-TERM");
+    assert_eq!(third.end(), Some(0), "{}", third.said);
     drop(second);
+    place.assert_as_if_alone();
+    nothing_of_the_run_is_left(&place.folder);
+}
+
+#[test]
+fn a_worker_that_stood_still_past_its_lease_while_it_computed_changes_nothing() {
+    let Some(cluster) = Cluster::start() else { return };
+    let place = Place::new("shared_still", &cluster);
+    let mut coordinator = place.coordinator();
+    let mut still = place.worker("still");
+    coordinator.wait_for("codes: started");
+    // Alone, it has a job of this stage before long.
+    let held = |job: &JobRow| job.status == Status::Running && job.id.stage == "codes";
+    let (queue, run) = place.queue();
+    while !queue.jobs(&Selector::run(&run)).unwrap().iter().any(held) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    still.signal("-STOP");
+    let _other = place.worker("other");
+    coordinator.wait_for("trial: started");
+    still.signal("-CONT");
+    assert_eq!(coordinator.end(), Some(0), "{}", coordinator.said);
+    still.signal("-TERM");
+    assert_eq!(still.end(), Some(0), "{}", still.said);
     place.assert_as_if_alone();
     nothing_of_the_run_is_left(&place.folder);
 }
@@ -206,12 +274,17 @@ fn two_addresses_are_all_a_worker_needs_and_results_land_in_the_bucket() {
     let (Some(cluster), Some(server)) = (Cluster::start(), S3Server::shared()) else { return };
     let place = Place::new("shared_bucket", &cluster).in_bucket(&server.new_bucket());
     let mut coordinator = place.coordinator();
-    let elsewhere = Place { folder: fresh("shared_bucket_worker"), variables: place.variables.clone() };
+    let beside = |name: &str| Place {
+        folder: fresh(name),
+        variables: place.variables.clone(),
+        queue: place.queue.clone(),
+    };
+    let elsewhere = beside("shared_bucket_worker");
     let _worker = elsewhere.worker("elsewhere");
     assert_eq!(coordinator.end(), Some(0), "{}", coordinator.said);
     place.assert_as_if_alone();
     // Another machine that knows nothing but the bucket.
-    let other = Place { folder: fresh("shared_bucket_reader"), variables: place.variables.clone() };
+    let other = beside("shared_bucket_reader");
     let synced = other.run(&["store", "sync", "--pull-only", "--store-local", "copy"]);
     assert_eq!(synced.code, 0, "{}{}", synced.out, synced.err);
     assert_same(&files(&other.folder.join("copy"), &CLOCKED), &files(trained(), &CLOCKED));
@@ -240,7 +313,7 @@ fn a_run_lands_in_dropbox_with_hardly_more_requests_than_files() {
     std::fs::set_permissions(&keys, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let url = server.url();
     let token = format!("{url}/oauth2/token");
-    let place = Place { folder, variables: Vec::new() }
+    let place = Place { folder, variables: Vec::new(), queue: String::new() }
         .with("HURACAN_STORE", "dropbox:/Huracan")
         .with("HURACAN__STORE__DROPBOX__API_URL", &url)
         .with("HURACAN__STORE__DROPBOX__CONTENT_URL", &url)
