@@ -142,6 +142,46 @@ pub struct SyncView {
     pub given_up: Vec<String>,
     /// What is published and cannot be used, with the reason.
     pub unusable: Vec<(String, String)>,
+    /// What it cost; `None` where nobody counts.
+    pub cost: Option<RemoteCost>,
+}
+
+/// What a remote was asked, in the units that it is paid by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct RemoteCost {
+    /// Requests, repeated ones included.
+    pub requests: u64,
+    /// Those that repeated one that had failed.
+    pub retries: u64,
+    /// Bytes sent.
+    pub bytes_sent: u64,
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// Money at the configured rate; `None` where none is.
+    pub cost_usd: Option<f64>,
+}
+
+impl RemoteCost {
+    /// Adds what another part of the work cost.
+    pub fn add(&mut self, more: RemoteCost) {
+        self.requests += more.requests;
+        self.retries += more.retries;
+        self.bytes_sent += more.bytes_sent;
+        self.bytes_received += more.bytes_received;
+        self.cost_usd = match (self.cost_usd, more.cost_usd) {
+            (None, None) => None,
+            (a, b) => Some(a.unwrap_or(0.0) + b.unwrap_or(0.0)),
+        };
+    }
+}
+
+impl std::fmt::Display for RemoteCost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let RemoteCost { requests, retries, bytes_sent, bytes_received, cost_usd } = self;
+        write!(f, "{requests} requests ({retries} of them repeats), ")?;
+        write!(f, "{} sent, {} received", size(*bytes_sent), size(*bytes_received))?;
+        cost_usd.map_or(Ok(()), |usd| write!(f, ", ${usd:.4}"))
+    }
 }
 
 /// One object.
@@ -222,7 +262,8 @@ pub fn run(
     world: &World,
     session: &Session,
 ) -> Result<Output, Failure> {
-    let plan = settings::load(global, world, Vec::new())?.store;
+    let loaded = settings::load(global, world, Vec::new())?;
+    let (plan, rates) = (loaded.store, loaded.config.observability.rates);
     match command {
         StoreCommand::Ls(args) => {
             let rows = wiring::store::ls(&plan, args.path.as_deref(), args.remote)?;
@@ -230,7 +271,7 @@ pub fn run(
         }
         StoreCommand::Sync(args) => {
             let request = SyncRequest { pull: !args.push_only, push: !args.pull_only, theirs: args.theirs };
-            Ok(synced(&wiring::store::sync(&plan, &request, session)?))
+            Ok(synced(&wiring::store::sync(&plan, &request, &rates, session)?))
         }
         StoreCommand::Check(_) => Ok(checked(&wiring::store::check(&plan, session)?, world.width)),
         StoreCommand::Gc(args) => {
@@ -271,6 +312,9 @@ fn synced(view: &SyncView) -> Output {
         size(view.pushed_bytes),
         view.pointers_moved
     );
+    if let Some(cost) = &view.cost {
+        text.push_str(&format!("{cost}\n"));
+    }
     for path in &view.given_up {
         text.push_str(&format!("  given up for what is published: {path}\n"));
     }

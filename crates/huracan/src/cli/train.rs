@@ -1,6 +1,7 @@
 //! `huracan train`: one run of the Engine.
 
 use super::settings::{self, CandleFlags};
+use super::store::RemoteCost;
 use super::symbols::{Selector, Universe};
 use super::{Global, Output, World};
 use crate::failure::{Exit, Failure};
@@ -102,6 +103,8 @@ pub struct RunSummary {
     pub report: Option<PathBuf>,
     /// Whether everything is in the remote store; `None` where the store is a folder and no other.
     pub carried: Option<bool>,
+    /// What asking it cost, the workers of a shared run aside; `None` where nobody counts.
+    pub remote_cost: Option<RemoteCost>,
     /// What keeps it from being there, where waiting alone does not help.
     #[serde(skip)]
     pub carry_failure: Option<Failure>,
@@ -357,6 +360,9 @@ pub fn output(summary: &RunSummary) -> Output {
     }
     for note in &summary.notes {
         text.push_str(&format!("  {note}\n"));
+    }
+    if let Some(cost) = &summary.remote_cost {
+        text.push_str(&format!("the remote store: {cost}\n"));
     }
     if let Some(report) = &summary.report {
         text.push_str(&format!("report: {}\n", report.display()));

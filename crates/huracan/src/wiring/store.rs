@@ -1,7 +1,9 @@
 //! The store as a place: opening a remote, carrying to it and from it, checking and tidying.
 
 use super::{Session, now};
-use crate::cli::store::{CheckRow, CheckView, GcRequest, GcRow, GcView, LsRow, SyncRequest, SyncView};
+use crate::cli::store::{
+    CheckRow, CheckView, GcRequest, GcRow, GcView, LsRow, RemoteCost, SyncRequest, SyncView,
+};
 use crate::config::{StorePlan, StoreUrl};
 use crate::failure::{Exit, Failure};
 use crate::progress::Observer;
@@ -11,8 +13,10 @@ use huracan_remote::outbox::gc::{self, Rules};
 use huracan_remote::outbox::{Clash, Mirror, OnClash, OutboxError, Pulled, Pushed, Step};
 use huracan_remote::s3::{self, S3Config, S3ConfigError, S3Store};
 use huracan_remote::{RetryPolicy, check_conditions};
-use huracan_store::{LocalStore, RunOwner, Store, StoreError, StorePath};
+use huracan_store::{LocalStore, RunOwner, Store, StoreError, StorePath, Usage};
+use huracan_train::pipeline::Rates;
 use serde_json::json;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -223,6 +227,7 @@ impl<'a> Drawn<'a> {
 fn with_mirror<T>(
     plan: &StorePlan,
     session: &Session,
+    cost: &Cost,
     act: impl FnOnce(&mut Mirror<'_>) -> Result<T, OutboxError>,
 ) -> Result<T, Failure> {
     let remote = open_remote(plan)?;
@@ -233,15 +238,50 @@ fn with_mirror<T>(
         !session.interrupted.load(Ordering::Relaxed)
     };
     let mirror = Mirror::open(&local, remote.as_ref(), &identity(plan), owner("carry"), &watch);
-    act(&mut mirror.map_err(failure)?).map_err(failure)
+    let done = mirror.and_then(|mut mirror| act(&mut mirror));
+    cost.add(remote.usage());
+    done.map_err(failure)
 }
 
-fn pull(plan: &StorePlan, on_clash: OnClash, session: &Session) -> Result<Pulled, Failure> {
-    with_mirror(plan, session, |mirror| mirror.pull(on_clash))
+/// What asking a remote has cost so far.
+#[derive(Debug, Default)]
+pub(super) struct Cost {
+    usd_per_1000_requests: Option<f64>,
+    so_far: Cell<Option<RemoteCost>>,
 }
 
-fn push(plan: &StorePlan, session: &Session) -> Result<Pushed, Failure> {
-    with_mirror(plan, session, |mirror| mirror.push())
+impl Cost {
+    /// Nothing yet, at a rate.
+    pub fn at(rates: &Rates) -> Cost {
+        Cost { usd_per_1000_requests: rates.usd_per_1000_requests, so_far: Cell::default() }
+    }
+
+    /// Adds what a store has counted since it was opened.
+    pub fn add(&self, usage: Option<Usage>) {
+        let Some(usage) = usage else { return };
+        let mut so_far = self.so_far.get().unwrap_or_default();
+        so_far.add(RemoteCost {
+            requests: usage.requests,
+            retries: usage.retries,
+            bytes_sent: usage.bytes_up,
+            bytes_received: usage.bytes_down,
+            cost_usd: self.usd_per_1000_requests.map(|usd| usd * usage.requests as f64 / 1000.0),
+        });
+        self.so_far.set(Some(so_far));
+    }
+
+    /// All of it; `None` where nobody counts.
+    pub fn told(&self) -> Option<RemoteCost> {
+        self.so_far.get()
+    }
+}
+
+fn pull(plan: &StorePlan, on_clash: OnClash, session: &Session, cost: &Cost) -> Result<Pulled, Failure> {
+    with_mirror(plan, session, cost, |mirror| mirror.pull(on_clash))
+}
+
+fn push(plan: &StorePlan, session: &Session, cost: &Cost) -> Result<Pushed, Failure> {
+    with_mirror(plan, session, cost, |mirror| mirror.push())
 }
 
 /// Brings what others published before something is read; what keeps it from being brought is a note.
@@ -249,7 +289,7 @@ fn push(plan: &StorePlan, session: &Session) -> Result<Pushed, Failure> {
 /// # Errors
 /// When this program cannot reach such a place at all.
 pub fn refresh(plan: &StorePlan, session: &Session) -> Result<(), Failure> {
-    match plan.is_carried().then(|| pull(plan, OnClash::Refuse, session)) {
+    match plan.is_carried().then(|| pull(plan, OnClash::Refuse, session, &Cost::default())) {
         None | Some(Ok(_)) => Ok(()),
         Some(Err(failure)) if failure.exit == Exit::Usage => Err(failure),
         Some(Err(failure)) => {
@@ -264,15 +304,21 @@ pub fn refresh(plan: &StorePlan, session: &Session) -> Result<(), Failure> {
 /// # Errors
 /// [`Exit::Usage`] where there is nothing to carry to, [`Exit::Network`] when it cannot be reached,
 /// [`Exit::Store`] when both sides have changed the same thing.
-pub fn sync(plan: &StorePlan, request: &SyncRequest, session: &Session) -> Result<SyncView, Failure> {
+pub fn sync(
+    plan: &StorePlan,
+    request: &SyncRequest,
+    rates: &Rates,
+    session: &Session,
+) -> Result<SyncView, Failure> {
+    let cost = Cost::at(rates);
     if !plan.is_carried() {
         let message = format!("{} is the store itself: there is nothing to carry", plan.local.display());
         return Err(Failure::new(Exit::Usage, "store_not_carried", message)
             .help("name a remote with --store, or the folder to work in with --store-local"));
     }
     let on_clash = if request.theirs { OnClash::TakeTheirs } else { OnClash::Refuse };
-    let pulled = request.pull.then(|| pull(plan, on_clash, session)).transpose()?.unwrap_or_default();
-    let pushed = request.push.then(|| push(plan, session)).transpose()?.unwrap_or_default();
+    let pulled = request.pull.then(|| pull(plan, on_clash, session, &cost)).transpose()?.unwrap_or_default();
+    let pushed = request.push.then(|| push(plan, session, &cost)).transpose()?.unwrap_or_default();
     Ok(SyncView {
         url: plan.url.to_string(),
         local: plan.local.display().to_string(),
@@ -283,6 +329,7 @@ pub fn sync(plan: &StorePlan, request: &SyncRequest, session: &Session) -> Resul
         pointers_moved: pushed.pointers,
         given_up: pulled.given_up.into_iter().map(|clash| clash.path).collect(),
         unusable: pulled.unusable,
+        cost: cost.told(),
     })
 }
 
@@ -384,11 +431,12 @@ const ATTEMPTS_MAX: usize = 3;
 pub(super) fn around<T>(
     plan: &StorePlan,
     session: &Session,
+    cost: &Cost,
     mut run: impl FnMut() -> Result<T, Failure>,
 ) -> Result<(T, Carried, Vec<String>), Failure> {
     let mut notes = Vec::new();
     let bring = |notes: &mut Vec<String>| -> Result<(), Failure> {
-        match pull(plan, OnClash::TakeTheirs, session) {
+        match pull(plan, OnClash::TakeTheirs, session, cost) {
             Ok(pulled) => {
                 if !pulled.given_up.is_empty() {
                     notes.push(format!(
@@ -411,7 +459,7 @@ pub(super) fn around<T>(
     bring(&mut notes)?;
     for attempt in 1.. {
         let made = run()?;
-        let failure = match push(plan, session) {
+        let failure = match push(plan, session, cost) {
             Ok(_) => return Ok((made, Carried { done: true, broken: None }, notes)),
             Err(failure) => failure,
         };
@@ -464,7 +512,7 @@ mod tests {
         let (mut runs, others) = (0, std::cell::Cell::new(0));
         let mut with_overtakers = |overtakers: u32| {
             runs = 0;
-            around(&plan, &session(), || {
+            around(&plan, &session(), &Cost::default(), || {
                 runs += 1;
                 if runs <= overtakers {
                     others.set(others.get() + 1);

@@ -49,8 +49,16 @@ pub fn train(request: &TrainRequest, loaded: &Loaded, session: &Session) -> Resu
     if !loaded.store.is_carried() {
         return once();
     }
-    let (mut summary, carried, notes) = outbox::around(&loaded.store, session, once)?;
+    let cost = outbox::Cost::at(&config.observability.rates);
+    let (mut summary, carried, notes) = outbox::around(&loaded.store, session, &cost, once)?;
     summary.carried = Some(carried.done);
+    summary.remote_cost = match (summary.remote_cost, cost.told()) {
+        (Some(mut run), Some(carrying)) => {
+            run.add(carrying);
+            Some(run)
+        }
+        (run, carrying) => run.or(carrying),
+    };
     summary.carry_failure = carried.broken;
     summary.notes.extend(notes);
     Ok(summary)
@@ -105,6 +113,8 @@ pub(super) fn run(
         session.observer.note(note);
     }
     let ending = pipeline::run(&job, source);
+    let cost = outbox::Cost::at(&loaded.config.observability.rates);
+    cost.add(shared.as_ref().and_then(|shared| shared.office.store.usage()));
     drop(shared);
     if let Some(path) = &loaded.config.observability.prometheus_file {
         metrics::write(path, store.inner(), store.counts(), &ending);
@@ -116,6 +126,7 @@ pub(super) fn run(
         Ending::Ran(finished) => summary(&finished, store_dir, placebo),
     };
     summary.config_id = loaded.config.config_id.clone();
+    summary.remote_cost = cost.told();
     summary.store = store_dir.to_owned();
     summary.seconds = began.elapsed().as_secs_f64();
     Ok(summary)

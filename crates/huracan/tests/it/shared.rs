@@ -318,11 +318,15 @@ fn a_run_lands_in_dropbox_with_hardly_more_requests_than_files() {
         .with("HURACAN__STORE__DROPBOX__API_URL", &url)
         .with("HURACAN__STORE__DROPBOX__CONTENT_URL", &url)
         .with("HURACAN__STORE__DROPBOX__TOKEN_URL", &token)
-        .with("HURACAN_DROPBOX_KEYS_FILE", "keys.json");
+        .with("HURACAN_DROPBOX_KEYS_FILE", "keys.json")
+        .with("HURACAN__OBSERVABILITY__USD_PER_1000_REQUESTS", "4");
     let sync = || {
         let synced = place.run(&["store", "sync", "--push-only", "--json", "--store-local", "store"]);
         assert_eq!(synced.code, 0, "{}{}", synced.out, synced.err);
-        synced.json()["sync"]["pushed_files"].as_u64().unwrap()
+        let sync = synced.json()["sync"].clone();
+        let (requests, usd) = (sync["cost"]["requests"].as_u64().unwrap(), sync["cost"]["cost_usd"].as_f64());
+        assert_eq!((requests as usize, usd), (server.requests().len(), Some(4.0 * requests as f64 / 1000.0)));
+        sync["pushed_files"].as_u64().unwrap()
     };
     let pushed = sync();
     let asked = server.requests().len() as u64;
