@@ -19,8 +19,9 @@ mod small_market;
 use clap::Parser;
 use huracan::cli::{self, World};
 use huracan_core::words::{Seed, UtcMs};
+use huracan_jobs::testing::Cluster;
 use kill_loop::process::Bench;
-use kill_loop::scenarios::{Coordinator, TornWrites, TwoCoordinators};
+use kill_loop::scenarios::{Coordinator, TornWrites, TwoCoordinators, Workers};
 use kill_loop::table::{self, Line};
 use kill_loop::{Reference, Scenario};
 use std::ffi::OsString;
@@ -40,7 +41,7 @@ struct Options {
     /// Worker threads of every run [default: the configuration's]
     #[arg(long)]
     workers: Option<u64>,
-    /// Only this scenario: first-night, next-night, torn-writes, two-coordinators
+    /// Only this scenario: first-night, next-night, torn-writes, two-coordinators, workers
     #[arg(long)]
     only: Option<String>,
     /// Another program to kill than this one
@@ -70,7 +71,9 @@ fn main() -> ExitCode {
 
 fn world() -> World {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    World { environment: Vec::new(), width: None, cores }
+    let text = |part: OsString| part.to_string_lossy().into_owned();
+    let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
+    World { environment, width: None, cores }
 }
 
 fn looped(options: &Options) -> Result<ExitCode, String> {
@@ -96,7 +99,15 @@ fn looped(options: &Options) -> Result<ExitCode, String> {
             }
             _ => from_nothing.clone(),
         };
+        let cluster = (name == WORKERS).then(Cluster::start).flatten();
+        if name == WORKERS && cluster.is_none() {
+            eprintln!("{name}: skipped, and with it its part of the kills: there is no PostgreSQL");
+            continue;
+        }
         let mut scenario: Box<dyn Scenario> = match name {
+            WORKERS => {
+                Box::new(Workers { queue: cluster.as_ref().map_or_else(String::new, Cluster::url), lives: 0 })
+            }
             TORN => Box::new(TornWrites),
             TWO => Box::new(TwoCoordinators),
             _ => Box::new(Coordinator(name)),
@@ -125,8 +136,10 @@ const NEXT_NIGHT: &str = "next-night";
 const TORN: &str = "torn-writes";
 /// Two runs want one store.
 const TWO: &str = "two-coordinators";
+/// A coordinator and workers over one queue.
+const WORKERS: &str = "workers";
 /// Every scenario, with its part of the kills.
-const SCENARIOS: [(&str, u64); 4] = [(FIRST_NIGHT, 4), (NEXT_NIGHT, 2), (TORN, 2), (TWO, 2)];
+const SCENARIOS: [(&str, u64); 5] = [(FIRST_NIGHT, 4), (NEXT_NIGHT, 2), (TORN, 2), (TWO, 2), (WORKERS, 2)];
 
 /// The scenarios asked for, each with its part of the kills.
 fn wanted(options: &Options) -> Result<Vec<(&'static str, u64)>, String> {
@@ -160,5 +173,5 @@ fn bench(options: &Options, place: &Path) -> Result<Bench, String> {
         Some(program) => (program.clone(), Vec::new()),
         None => (own, vec!["huracan".into()]),
     };
-    Ok(Bench { program, first, market, workers: options.workers, until: None })
+    Ok(Bench { program, first, market, workers: options.workers, until: None, environment: Vec::new() })
 }

@@ -15,7 +15,14 @@ use std::path::Path;
 
 fn bench() -> Bench {
     let program = env!("CARGO_BIN_EXE_huracan").into();
-    Bench { program, first: Vec::new(), market: candles().to_owned(), workers: None, until: None }
+    Bench {
+        program,
+        first: Vec::new(),
+        market: candles().to_owned(),
+        workers: None,
+        until: None,
+        environment: Vec::new(),
+    }
 }
 
 /// What a store holds without what carries the clock.

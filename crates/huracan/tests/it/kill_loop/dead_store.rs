@@ -2,7 +2,7 @@
 //! locked or repaired by looking.
 
 use huracan_core::words::Symbol;
-use huracan_jobs::{Ledger, Selector, Status};
+use huracan_jobs::{Event, Ledger, Selector, Status};
 use huracan_store::{
     MemoryStore, PutMode, Store as _, StoreError, StorePath, bank, champions, encoder, meta_learner, models,
     promotions, roster, runs, sha256_hex, trials,
@@ -20,6 +20,8 @@ pub struct Snapshot {
     acknowledged: BTreeMap<String, String>,
     /// Jobs that were done more than once, as the ledger remembers it.
     repeated: Vec<String>,
+    /// Jobs that were done and then done again, because pieces of their results were gone.
+    made_again: Vec<String>,
     /// Temporary files beside the objects.
     pub temporaries: u64,
 }
@@ -64,14 +66,22 @@ impl Snapshot {
             for run in ledger.runs()? {
                 repeats.extend(ledger.verify_exactly_once(&run.run)?);
             }
-            Ok((done, repeats))
+            let mut made_again = Vec::new();
+            for row in &done {
+                let (_, history) = ledger.job(&row.id)?;
+                if history.iter().any(|line| line.event == Event::Reset) {
+                    made_again.push(format!("job {} was done again", row.id));
+                }
+            }
+            Ok((done, repeats, made_again))
         };
         let read = read();
         let _ = std::fs::remove_dir_all(&copy);
-        let (done, repeats) = read.map_err(|error| failed(&error))?;
+        let (done, repeats, made_again) = read.map_err(|error| failed(&error))?;
         for row in done {
             self.acknowledged.insert(format!("job {}", row.id), row.digest.unwrap_or_default());
         }
+        self.made_again = made_again;
         self.repeated = repeats.iter().map(|repeat| format!("job {}", repeat.job)).collect();
         Ok(())
     }
@@ -119,6 +129,11 @@ impl Snapshot {
             }
         }
         all
+    }
+
+    /// Jobs that were done more than once because pieces of their results were gone.
+    pub fn made_again(&self) -> Vec<String> {
+        self.made_again.clone()
     }
 
     /// Acknowledged work of an earlier look that is not there any more, or not as it was.

@@ -112,6 +112,16 @@ pub trait Scenario {
     /// When a process cannot be started or does what it never may.
     fn disturb(&mut self, scene: &Scene<'_>, dice: &mut Dice, tally: &mut Tally) -> Result<(), String>;
 
+    /// What the processes of a new life are told by their environment, beside what all are.
+    fn begin_life(&mut self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    /// Whether it takes pieces of finished work away, which then are made again.
+    fn tears(&self) -> bool {
+        false
+    }
+
     /// Spoils what a dying machine may spoil, after the dead store was looked at: nothing, unless the
     /// scenario says otherwise.
     ///
@@ -218,6 +228,7 @@ pub fn run(
     let mut dice = Dice::new(seed.child(scenario.name(), 0));
     let store = place.join(scenario.name());
     while tally.kills < kills {
+        let bench = &Bench { environment: scenario.begin_life(), ..bench.clone() };
         begin(&store, reference.start.as_deref())?;
         let mut before = Snapshot::take(&store)?;
         for _ in 0..=dice.below(DISTURBANCES_MAX) {
@@ -230,6 +241,9 @@ pub fn run(
             scenario.spoil(&store, &mut dice, &mut tally)?;
         }
         complete(bench, &store, reference, before, &mut tally)?;
+        if !scenario.tears() {
+            tally.lost.extend(Snapshot::take(&store)?.made_again());
+        }
         eprintln!(
             "{}: {} of {kills} killed, {} stores completed",
             scenario.name(),

@@ -23,6 +23,8 @@ pub struct Bench {
     pub workers: Option<u64>,
     /// Use only bars complete by then; `None` uses all.
     pub until: Option<UtcMs>,
+    /// What processes are told by their environment.
+    pub environment: Vec<(String, String)>,
 }
 
 /// When a process is to be killed.
@@ -43,6 +45,7 @@ impl Bench {
                 command.env(name, value);
             }
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -61,6 +64,16 @@ impl Bench {
         if let Some(until) = self.until {
             command.args(["--until", &until.to_string()]);
         }
+        Running::start(command)
+    }
+
+    /// Starts `huracan work` on the runs of a store, one job at a time.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn work(&self, store: &Path, name: &str) -> Result<Running, String> {
+        let mut command = self.command();
+        command.args(["work", "--workers", "1", "--name", name, "--store"]).arg(store);
         Running::start(command)
     }
 

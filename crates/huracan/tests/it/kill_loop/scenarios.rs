@@ -60,6 +60,10 @@ impl Scenario for TornWrites {
         Ok(())
     }
 
+    fn tears(&self) -> bool {
+        true
+    }
+
     fn spoil(&mut self, store: &Path, dice: &mut Dice, tally: &mut Tally) -> Result<(), String> {
         for path in unsettled(store).map_err(|error| format!("{}: {error}", store.display()))? {
             tear(&path, dice).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -166,6 +170,65 @@ fn one_is_refused(first: Running, second: Running) -> Result<(Option<Running>, b
             }
         }
         _ => Err(format!("of two runs on one store one ended so: {ran:?}")),
+    }
+}
+
+/// How long a coordinator or a worker is believed to be alive after its last sign of life.
+const LEASE: Duration = Duration::from_secs(2);
+
+/// A coordinator and two workers over one queue; workers are killed, the coordinator, or both.
+pub struct Workers {
+    /// Address of the queue.
+    pub queue: String,
+    /// Lives so far: every one has tables of its own.
+    pub lives: u64,
+}
+
+impl Scenario for Workers {
+    fn name(&self) -> &'static str {
+        "workers"
+    }
+
+    fn begin_life(&mut self) -> Vec<(String, String)> {
+        self.lives += 1;
+        let told = [
+            ("HURACAN__JOBS__URL", self.queue.clone()),
+            ("HURACAN__JOBS__SCHEMA", format!("life{}", self.lives)),
+            ("HURACAN__JOBS__LEASE_S", LEASE.as_secs().to_string()),
+        ];
+        told.map(|(name, value)| (name.to_owned(), value)).to_vec()
+    }
+
+    fn disturb(&mut self, scene: &Scene<'_>, dice: &mut Dice, tally: &mut Tally) -> Result<(), String> {
+        let Scene { bench, store, pace } = *scene;
+        let mut coordinator = bench.start(store)?;
+        // There is no run to work on before the coordinator has looked at its candles.
+        coordinator.wait_until(When::InStage("survey", Duration::ZERO));
+        let mut workers = ["first", "second"].map(|name| bench.work(store, name));
+        for worker in &mut workers {
+            let Ok(worker) = worker else { continue };
+            worker.wait_until(When::AfterStart(dice.time(pace.wall.mul_f64(0.5))));
+        }
+        let [first, second] = workers;
+        for (worker, is_killed) in [(first?, true), (second?, dice.below(2) == 0)] {
+            let mut ran = worker.kill_at(When::AfterStart(dice.time(pace.wall.mul_f64(0.5))))?;
+            // One that nobody means to kill is in the way of what comes next, and no kill.
+            ran.killed &= is_killed;
+            ran.stages = vec![("in a worker".to_owned(), Duration::ZERO)];
+            tally.killed(&ran);
+        }
+        match dice.below(2) {
+            0 => {
+                let ran = ended_well(coordinator.kill_at(When::AfterStart(dice.time(pace.wall)))?)?;
+                tally.killed(&ran);
+                if ran.killed {
+                    // Its lease on the run has to pass.
+                    std::thread::sleep(LEASE + Duration::from_millis(300));
+                }
+            }
+            _ => tally.killed(&ended_well(coordinator.let_through()?)?),
+        }
+        Ok(())
     }
 }
 
