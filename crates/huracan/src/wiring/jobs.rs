@@ -4,9 +4,10 @@ use super::{Session, settings, store, train};
 use crate::config::id::decisive_text;
 use crate::config::{self, JobsPlan, Loaded, Sources};
 use crate::failure::{Exit, Failure};
+use crate::progress::Observer;
 use huracan_core::words::{Seed, UtcMs};
 use huracan_jobs::{
-    AttemptRow, Error, JobId, JobRow, Ledger, Queue, RunRow, Selector, Worked, WorkerOptions,
+    AttemptRow, Error, JobId, JobRow, Ledger, Queue, QueueOptions, RunRow, Selector, Worked, WorkerOptions,
 };
 use huracan_store::{LocalStore, Store};
 use huracan_train::cache::build_id;
@@ -16,10 +17,13 @@ use huracan_train::jobs::queued::QueueOffice;
 use huracan_train::jobs::worker::{Bench, MISFIT};
 use huracan_train::settings::{Settings, Universe};
 use serde::{Deserialize, Serialize};
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Below the store, among the store's own files.
 const LEDGER: &str = ".huracan/ledger.sqlite";
@@ -32,11 +36,77 @@ impl From<Error> for Failure {
             }
             Error::Busy { .. } | Error::LeaseLost { .. } => (Exit::Store, "run_held"),
             Error::Queue { .. } | Error::Unreadable { .. } => (Exit::Network, "queue_unusable"),
-            Error::Invalid { .. } => (Exit::Usage, "jobs_invalid"),
+            Error::Invalid { .. } | Error::Address => (Exit::Usage, "jobs_invalid"),
             _ => (Exit::Store, "jobs_unusable"),
         };
-        Failure::new(exit, code, error.to_string())
+        let failure = Failure::new(exit, code, with_reasons(&error));
+        match error {
+            Error::Queue { .. } => failure.help(
+                "see that PostgreSQL runs there and lets this user in; jobs.url says where and who, PGPASSWORD \
+                 or ~/.pgpass the password",
+            ),
+            Error::Address => failure.help("jobs.url is written postgres://USER@HOST:PORT/DATABASE"),
+            _ => failure,
+        }
     }
+}
+
+/// An error and what caused it, in one sentence. None of the drivers' texts holds a password.
+fn with_reasons(error: &Error) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(reason) = cause {
+        let text = match (reason.to_string(), error) {
+            // The pool tells that it waited, and not what for.
+            (text, Error::Queue { address, .. }) if text.starts_with("pool timed out") => {
+                unanswered(address).unwrap_or(text)
+            }
+            (text, _) => text,
+        };
+        // Drivers tend to repeat their causes.
+        if !sentence.contains(&text) {
+            sentence = format!("{sentence}: {}", text.replace('\n', " "));
+        }
+        cause = reason.source();
+    }
+    sentence
+}
+
+/// Why nobody answers at `HOST:PORT/DATABASE`; `None` where somebody does.
+fn unanswered(address: &str) -> Option<String> {
+    let (place, _) = address.rsplit_once('/')?;
+    if place.starts_with('/') {
+        return Some("nobody answers at the socket".to_owned());
+    }
+    let found = place.to_socket_addrs().map(|mut found| found.next());
+    let connected = match found {
+        Ok(Some(there)) => TcpStream::connect_timeout(&there, Duration::from_secs(1)).map(drop),
+        Ok(None) => return Some("the host has no address".to_owned()),
+        Err(error) => Err(error),
+    };
+    connected.err().map(|error| error.to_string())
+}
+
+/// After which a person is told that the queue does not answer.
+const SILENT: Duration = Duration::from_secs(3);
+/// How long a command that only looks waits for the queue.
+const LOOK: Duration = Duration::from_secs(4);
+
+/// Connects to a queue; says so when that takes long.
+fn connect(url: &str, options: &QueueOptions, observer: &dyn Observer) -> Result<Queue, Failure> {
+    let (connected, waiting) = channel::<()>();
+    let tell = move || {
+        if waiting.recv_timeout(SILENT) == Err(RecvTimeoutError::Timeout) {
+            let more = options.patience.saturating_sub(SILENT).as_secs();
+            observer.note(&format!("the queue at {url} does not answer; trying for another {more} s"));
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(tell);
+        let queue = Queue::connect(url, options);
+        drop(connected);
+        Ok(queue?)
+    })
 }
 
 /// Who this process is, to whoever looks at what it holds.
@@ -105,6 +175,7 @@ pub(super) fn shared(
     loaded: &Loaded,
     settings: &Settings,
     scratch: &Path,
+    session: &Session,
 ) -> Result<Shared, Failure> {
     let plan = &loaded.config.jobs;
     let spec = Spec {
@@ -117,7 +188,7 @@ pub(super) fn shared(
     let spec = serde_json::to_vec(&spec)
         .map_err(|error| Failure::new(Exit::Unexpected, "spec_unwritable", error.to_string()))?;
     let store = shared_store(loaded)?;
-    let queue = Queue::connect(url, &plan.queue)?;
+    let queue = connect(url, &plan.queue, session.observer.as_ref())?;
     let own = match plan.coordinate_only {
         true => None,
         false => Some(own_worker(url, loaded, store.clone(), scratch)?),
@@ -236,7 +307,10 @@ pub enum Records {
 pub fn records(loaded: &Loaded) -> Result<Records, Failure> {
     let plan = &loaded.config.jobs;
     match &plan.url {
-        Some(url) => Ok(Records::Queue(Queue::connect(url, &plan.queue)?)),
+        Some(url) => {
+            let options = QueueOptions { patience: LOOK, ..plan.queue.clone() };
+            Ok(Records::Queue(Queue::connect(url, &options)?))
+        }
         None => {
             let path = loaded.store.local.join(LEDGER);
             if !path.is_file() {
