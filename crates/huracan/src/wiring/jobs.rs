@@ -1,6 +1,7 @@
 //! Jobs: the record of this machine's runs, the queue that many machines share, and work for it.
 
 use super::{Session, settings, store, train};
+use crate::cli::status::HeartRow;
 use crate::config::id::decisive_text;
 use crate::config::{self, JobsPlan, Loaded, Sources};
 use crate::failure::{Exit, Failure};
@@ -323,6 +324,16 @@ pub fn records(loaded: &Loaded) -> Result<Records, Failure> {
     }
 }
 
+/// Whether nobody coordinates what a folder's ledger calls unfinished: its one program has ended, or its
+/// heart has stopped.
+pub fn nobody_coordinates(records: &Records, loaded: &Loaded) -> bool {
+    let beats = |heart: &HeartRow| {
+        heart.service == "engine" && !heart.stale && !matches!(heart.phase.as_str(), "complete" | "failed")
+    };
+    let Records::Ledger(_) = records else { return false };
+    super::status(&loaded.store.local).is_ok_and(|view| !view.hearts.iter().any(beats))
+}
+
 impl Records {
     /// The runs, latest last.
     ///
@@ -354,17 +365,6 @@ impl Records {
         Ok(match self {
             Records::Ledger(ledger) => ledger.job(id)?,
             Records::Queue(queue) => queue.job(id)?,
-        })
-    }
-
-    /// Jobs that were given up.
-    ///
-    /// # Errors
-    /// What the record refuses.
-    pub fn dead_letters(&self) -> Result<Vec<JobRow>, Failure> {
-        Ok(match self {
-            Records::Ledger(ledger) => ledger.dead_letters()?,
-            Records::Queue(queue) => queue.dead_letters()?,
         })
     }
 
