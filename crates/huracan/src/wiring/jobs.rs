@@ -3,7 +3,7 @@
 use super::{Session, settings, store, train};
 use crate::cli::status::HeartRow;
 use crate::config::id::decisive_text;
-use crate::config::{self, JobsPlan, Loaded, Sources};
+use crate::config::{self, JobsPlan, Loaded, Origin, Sources};
 use crate::failure::{Exit, Failure};
 use crate::progress::Observer;
 use huracan_core::words::{Seed, UtcMs};
@@ -145,6 +145,57 @@ fn shared_store(loaded: &Loaded) -> Result<Arc<dyn Store>, Failure> {
     }
 }
 
+/// The purpose of a shared run, before its store: workers of another store are told of it.
+const INTO: &str = "train into ";
+
+/// The shared store as people tell it from others.
+fn store_name(loaded: &Loaded) -> String {
+    match loaded.store.is_carried() {
+        true => loaded.store.url.to_string(),
+        false => {
+            let folder = &loaded.store.local;
+            std::path::absolute(folder).unwrap_or_else(|_| folder.clone()).display().to_string()
+        }
+    }
+}
+
+/// A worker that nobody told of a store, and that has none, would look for everything in an empty folder.
+fn expect_a_store(loaded: &Loaded) -> Result<(), Failure> {
+    let said = |path| loaded.effective.origins.get(path).is_some_and(|origin| *origin != Origin::Default);
+    if said("store.url") || said("store.local") || loaded.store.local.is_dir() {
+        return Ok(());
+    }
+    let message = format!(
+        "no store was named and {} is not there, expected the store that the coordinator uses",
+        loaded.store.local.display()
+    );
+    Err(Failure::new(Exit::Usage, "no_store", message).help("huracan work --store s3://BUCKET/PREFIX"))
+}
+
+/// The runs that are on and use another store than this worker, in one sentence. One folder may have
+/// other names on other machines.
+fn runs_elsewhere(runs: &[RunRow], own: &str) -> Option<String> {
+    let others: Vec<String> = runs
+        .iter()
+        .filter(|row| row.outcome.is_none())
+        .filter_map(|row| Some((&row.run, row.purpose.strip_prefix(INTO)?)))
+        .filter(|(_, store)| *store != own)
+        .map(|(run, store)| format!("run {run} uses the store {store}"))
+        .collect();
+    (!others.is_empty()).then(|| format!("{}, this worker uses {own}", others.join(", ")))
+}
+
+/// Refuses a worker that does not fit a run whose jobs wait for it.
+fn expect_to_fit(queue: &Queue, runs: &[RunRow]) -> Result<(), Failure> {
+    for row in runs.iter().filter(|row| row.outcome.is_none() && row.jobs.pending > 0) {
+        if let Err(fault) = read_spec(&queue.spec(&row.run)?) {
+            return Err(Failure::new(Exit::Usage, MISFIT, format!("run {}: {}", row.run, fault.text))
+                .help("huracan jobs cancel --run RUN gives up a run that nobody wants any more"));
+        }
+    }
+    Ok(())
+}
+
 /// Hands of other machines, with those of this one among them unless it only coordinates.
 pub(super) struct Shared {
     /// From which the run hires.
@@ -198,7 +249,7 @@ pub(super) fn shared(
         queue,
         store,
         worker: worker_name(),
-        purpose: "train".to_owned(),
+        purpose: format!("{INTO}{}", store_name(loaded)),
         spec,
         caps: plan.caps,
         begun_at: super::now(),
@@ -280,17 +331,28 @@ pub fn work(loaded: &Loaded, name: Option<&str>, session: &Session) -> Result<Wo
     let scratch = std::env::temp_dir().join(format!("huracan-work-{}", std::process::id()));
     let workers = loaded.config.workers;
     let stop = session.interrupted.clone();
+    // Before any folder is made: the address may be wrong, or the worker.
+    expect_a_store(loaded)?;
+    let queue = connect(url, &plan.queue, session.observer.as_ref())?;
+    let runs = queue.runs()?;
+    expect_to_fit(&queue, &runs)?;
+    let own = store_name(loaded);
+    if let Some(text) = runs_elsewhere(&runs, &own) {
+        session.observer.note(&text);
+    }
     let bench = Arc::new(bench(shared_store(loaded)?, scratch.clone(), workers, stop.clone()));
-    session.observer.note(&format!("{name} works on {url} with {workers} jobs at a time; Ctrl-C drains"));
+    session
+        .observer
+        .note(&format!("{name} works on {url} and {own} with {workers} jobs at a time; Ctrl-C drains"));
     let options = WorkerOptions { drain_timeout: plan.drain, ..WorkerOptions::new(name, workers) };
     let worked = huracan_jobs::work(url, &plan.queue, options, bench.clone(), stop);
     let misfit = bench.misfit();
     drop(bench);
     let _ = std::fs::remove_dir_all(scratch);
-    match misfit {
-        Some(text) => Err(Failure::new(Exit::Usage, MISFIT, text)),
-        None => Ok(worked?),
-    }
+    let Some(text) = misfit else { return Ok(worked?) };
+    let elsewhere = queue.runs().ok().and_then(|runs| runs_elsewhere(&runs, &own));
+    let help = elsewhere.unwrap_or_else(|| format!("this worker uses the store {own}"));
+    Err(Failure::new(Exit::Usage, MISFIT, text).help(help))
 }
 
 /// Either record of jobs: this machine's, or that of many.

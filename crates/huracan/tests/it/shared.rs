@@ -176,6 +176,24 @@ fn workers_on_several_machines_write_the_bytes_of_one_and_one_that_is_killed_cos
 }
 
 #[test]
+fn a_worker_with_another_store_is_told_which_one_the_run_uses() {
+    let Some(cluster) = Cluster::start() else { return };
+    let place = Place::new("shared_elsewhere", &cluster);
+    let mut coordinator = place.coordinator();
+    coordinator.wait_for("statistics: started");
+    let mut stranger = place.start(&["work", "--store", "other", "--store-local", "other"], &[]);
+    assert_eq!(stranger.end(), Some(2), "{}", stranger.said);
+    let name = |store: &str| place.folder.join(store).display().to_string();
+    let told = format!(" uses the store {}, this worker uses {}", name("store"), name("other"));
+    assert_eq!(stranger.said.matches(&told).count(), 2, "at the start and at the end: {}", stranger.said);
+    assert!(stranger.said.contains("error[worker_misfit]: "), "{}", stranger.said);
+    let mut unnamed = Place { folder: fresh("shared_unnamed"), variables: Vec::new() }
+        .with("HURACAN__JOBS__URL", &cluster.url())
+        .start(&["work"], &[]);
+    assert_eq!(unnamed.end(), Some(2), "{}", unnamed.said);
+}
+
+#[test]
 fn a_database_that_restarts_in_the_middle_and_a_coordinator_that_is_killed_lose_nothing() {
     let Some(mut cluster) = Cluster::start() else { return };
     let place = Place::new("shared_restart", &cluster);
