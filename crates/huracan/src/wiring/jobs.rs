@@ -205,6 +205,9 @@ pub(super) struct Shared {
 
 /// A worker in the process of the coordinator.
 struct OwnWorker {
+    /// The run is over.
+    over: Arc<AtomicBool>,
+    /// Lowered before every beginning; the worker itself raises it where it cannot go on.
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
@@ -212,7 +215,10 @@ struct OwnWorker {
 impl Drop for Shared {
     fn drop(&mut self) {
         if let Some(own) = self.own.take() {
-            own.stop.store(true, Ordering::Relaxed);
+            // In this order, because the worker looks in the other.
+            own.over.store(true, Ordering::SeqCst);
+            own.stop.store(true, Ordering::SeqCst);
+            own.thread.thread().unpark();
             let _ = own.thread.join();
         }
     }
@@ -243,7 +249,7 @@ pub(super) fn shared(
     let queue = connect(url, &plan.queue, session.observer.as_ref())?;
     let own = match plan.coordinate_only {
         true => None,
-        false => Some(own_worker(url, loaded, store.clone(), scratch)?),
+        false => Some(own_worker(url, loaded, store.clone(), scratch, session)?),
     };
     let office = QueueOffice {
         queue,
@@ -257,29 +263,62 @@ pub(super) fn shared(
     Ok(Shared { office, own })
 }
 
+/// How long the coordinator's worker rests after it could not go on.
+const REST: Duration = Duration::from_secs(30);
+
 fn own_worker(
     url: &str,
     loaded: &Loaded,
     store: Arc<dyn Store>,
     scratch: &Path,
+    session: &Session,
 ) -> Result<OwnWorker, Failure> {
     let plan = loaded.config.jobs.clone();
     let workers = loaded.config.workers;
-    let stop = Arc::new(AtomicBool::new(false));
-    let bench = bench(store, scratch.join("work"), workers, stop.clone());
-    let (url, told) = (url.to_owned(), stop.clone());
-    let work = move || {
+    let (over, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (url, scratch, observer) = (url.to_owned(), scratch.join("work"), session.observer.clone());
+    let (is_over, told) = (over.clone(), stop.clone());
+    let once = move || {
         let options =
             WorkerOptions { drain_timeout: plan.drain, ..WorkerOptions::new(worker_name(), workers) };
-        if let Err(error) = huracan_jobs::work(&url, &plan.queue, options, Arc::new(bench), told) {
-            tracing::warn!(%error, "the coordinator does no jobs itself");
-        }
+        let bench = Arc::new(bench(store.clone(), scratch.clone(), workers, told.clone()));
+        let worked = huracan_jobs::work(&url, &plan.queue, options, bench.clone(), told.clone());
+        bench.misfit().or_else(|| worked.err().map(|error| with_reasons(&error)))
     };
+    let told = stop.clone();
+    let work = move || keep_working(&is_over, &told, REST, observer.as_ref(), once);
     let thread =
         std::thread::Builder::new().name("huracan-own-worker".to_owned()).spawn(work).map_err(|error| {
             Failure::new(Exit::Unexpected, "no_thread", format!("no thread for a worker: {error}"))
         })?;
-    Ok(OwnWorker { stop, thread })
+    Ok(OwnWorker { over, stop, thread })
+}
+
+/// Works `once`, and again after a rest, until the run is over: it may have no other worker. Each reason
+/// to rest is told when it is a new one.
+fn keep_working(
+    over: &AtomicBool,
+    stop: &AtomicBool,
+    rest: Duration,
+    observer: &dyn Observer,
+    once: impl Fn() -> Option<String>,
+) {
+    let mut said = String::new();
+    loop {
+        stop.store(false, Ordering::SeqCst);
+        if over.load(Ordering::SeqCst) {
+            return;
+        }
+        let Some(why) = once().filter(|_| !over.load(Ordering::SeqCst)) else { return };
+        if why != said {
+            let every = rest.as_secs();
+            observer.note(&format!(
+                "this process does no jobs of the run for now and tries again every {every} s: {why}"
+            ));
+            said = why;
+        }
+        std::thread::park_timeout(rest);
+    }
 }
 
 fn bench(store: Arc<dyn Store>, scratch: PathBuf, concurrency: usize, stop: Arc<AtomicBool>) -> Bench {
@@ -450,5 +489,80 @@ impl Records {
             Records::Ledger(ledger) => ledger.cancel(selector)?,
             Records::Queue(queue) => queue.cancel(selector)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Observer for Heard {
+        fn stage_started(&self, _: &str, _: u64) {}
+        fn stage_advanced(&self, _: &str, _: u64, _: &str) {}
+        fn stage_finished(&self, _: &str, _: f64) {}
+        fn note(&self, text: &str) {
+            self.0.lock().unwrap().push(text.to_owned());
+        }
+    }
+
+    #[test]
+    fn a_coordinator_that_cannot_do_jobs_itself_says_each_reason_once_and_goes_on_trying() {
+        let (over, stop, heard) = (AtomicBool::new(false), AtomicBool::new(false), Heard::default());
+        let rounds = Mutex::new(0);
+        let once = || {
+            assert!(!stop.load(Ordering::SeqCst), "begun while it is told to stop");
+            let mut rounds = rounds.lock().unwrap();
+            *rounds += 1;
+            stop.store(true, Ordering::SeqCst);
+            over.store(*rounds == 5, Ordering::SeqCst);
+            Some(if *rounds < 4 { "the disk is full" } else { "the store is away" }.to_owned())
+        };
+        keep_working(&over, &stop, Duration::from_millis(1), &heard, once);
+        let heard = heard.0.into_inner().unwrap();
+        assert_eq!((*rounds.lock().unwrap(), heard.len()), (5, 2), "{heard:?}");
+        assert!(heard[0].ends_with("the disk is full") && heard[1].ends_with("the store is away"));
+    }
+
+    #[test]
+    fn a_worker_is_told_which_runs_use_another_store() {
+        let row = |run: &str, purpose: &str, outcome: Option<&str>| RunRow {
+            run: run.to_owned(),
+            purpose: purpose.to_owned(),
+            worker: "box:1".to_owned(),
+            began_at_ms: 0,
+            ended_at_ms: None,
+            outcome: outcome.map(str::to_owned),
+            jobs: Default::default(),
+        };
+        let runs = [
+            row("a", "train into s3://one/x", None),
+            row("b", "train into s3://two/x", None),
+            row("c", "train into s3://three/x", Some("complete")),
+            row("d", "train", None),
+        ];
+        let text = runs_elsewhere(&runs, "s3://one/x").unwrap();
+        assert_eq!(text, "run b uses the store s3://two/x, this worker uses s3://one/x");
+        assert_eq!(runs_elsewhere(&runs[..1], "s3://one/x"), None);
+    }
+
+    #[test]
+    fn a_queue_that_is_away_is_told_with_its_reason_and_what_to_do() {
+        let source = std::io::Error::new(
+            std::io::ErrorKind::ConnectionRefused,
+            "pool timed out while waiting for an open connection",
+        );
+        // A port that was free a moment ago.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = format!("127.0.0.1:{port}/db");
+        let error = Error::Queue { address: address.clone(), doing: "connecting", source: Box::new(source) };
+        let failure = Failure::from(error);
+        let start = format!("queue at {address}: connecting failed: Connection refused");
+        assert!(failure.message.starts_with(&start), "{failure}");
+        assert!(failure.exit == Exit::Network && failure.help.unwrap().contains("PGPASSWORD"));
+        assert_eq!(Failure::from(Error::Address).exit, Exit::Usage);
     }
 }
