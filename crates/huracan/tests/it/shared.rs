@@ -4,6 +4,7 @@
 use crate::market::{CLOCKED, assert_same, candles, files, fresh, trained};
 use crate::run::{Ran, huracan_in};
 use huracan_jobs::testing::Cluster;
+use huracan_jobs::{Coordinator, NewJob, Queue, QueueOptions};
 use huracan_remote::s3::S3Config;
 use huracan_remote::testing::dropbox::DropboxStandIn;
 use huracan_remote::testing::s3::S3Server;
@@ -191,6 +192,29 @@ fn a_worker_with_another_store_is_told_which_one_the_run_uses() {
         .with("HURACAN__JOBS__URL", &cluster.url())
         .start(&["work"], &[]);
     assert_eq!(unnamed.end(), Some(2), "{}", unnamed.said);
+}
+
+/// A run of another build, with a job that waits.
+fn foreign_run(cluster: &Cluster) -> Coordinator {
+    let queue = Queue::connect(&cluster.url(), &QueueOptions::default()).unwrap();
+    let run = queue.open_run("foreign", "train into s3://elsewhere/x", b"of another build", "box:1").unwrap();
+    run.submit("statistics", &[NewJob::new("BTCUSDT", "key")]).unwrap();
+    run
+}
+
+#[test]
+fn a_worker_that_fits_no_run_is_refused_before_it_begins_and_a_coordinators_own_says_why_it_rests() {
+    let Some(cluster) = Cluster::start() else { return };
+    let _foreign = foreign_run(&cluster);
+    let place = Place::new("shared_foreign", &cluster);
+    let refused = place.run(&["work"]);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    assert!(refused.err.starts_with("error[worker_misfit]: run foreign: "), "{}", refused.err);
+    assert_eq!(std::fs::read_dir(&place.folder).unwrap().count(), 0, "a folder was made");
+    let (bars, config) = (candles().join("bars"), candles().join("test.yaml"));
+    let train = ["train", "--symbols", "all", "--candles", bars.to_str().unwrap()];
+    let mut coordinator = place.start(&[&train[..], &["--config", config.to_str().unwrap()]].concat(), &[]);
+    coordinator.wait_for("this process does no jobs of the run for now and tries again every 30 s: ");
 }
 
 #[test]
