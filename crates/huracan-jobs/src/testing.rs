@@ -23,11 +23,22 @@ pub struct Cluster {
     server: Option<Child>,
 }
 
+/// Says that a test cannot run here.
+///
+/// # Panics
+/// Where `HURACAN_TEST_PEERS` is `required`.
+fn skip(missing: &str) {
+    let is_required = std::env::var("HURACAN_TEST_PEERS").is_ok_and(|word| word == "required");
+    assert!(!is_required, "{missing}, expected one because HURACAN_TEST_PEERS is required");
+    println!("skipped: {missing}");
+}
+
 impl Cluster {
     /// Starts one; `None`, said on standard output, where there is no PostgreSQL.
     ///
     /// # Panics
-    /// Where there is one that cannot be started: a test that was to run must not pass by default.
+    /// Where there is one that cannot be started, and where there is none and there must be: a test that
+    /// was to run must not pass by default.
     pub fn start() -> Option<Cluster> {
         // Killing PostgreSQL loses nothing that is in memory: only a disk's own slowness is spared.
         Self::start_in(&roomy_memory().unwrap_or_else(std::env::temp_dir))
@@ -39,7 +50,7 @@ impl Cluster {
     /// As [`Cluster::start`].
     pub fn start_in(parent: &Path) -> Option<Cluster> {
         let Some(bin) = programs() else {
-            println!("skipped: no PostgreSQL");
+            skip("no PostgreSQL");
             return None;
         };
         let user = match root() {
@@ -47,7 +58,7 @@ impl Cluster {
             true => match unprivileged() {
                 Some(user) => Some(user),
                 None => {
-                    println!("skipped: no PostgreSQL that may run, as root and without setpriv");
+                    skip("no PostgreSQL that may run, as root and without setpriv");
                     return None;
                 }
             },

@@ -24,13 +24,15 @@ pub enum Exit {
     Network = 6,
     /// A run ended without publishing; its notes say why.
     NotPublished = 7,
+    /// A job over its caps, or one that was cancelled, did not stop, and no thread can be killed alone.
+    Stuck = 70,
     /// Ctrl-C or a termination signal.
     Interrupted = 130,
 }
 
 impl Exit {
     /// Every code, in order, with the sentence that `--help` prints.
-    pub const ALL: [(Exit, &'static str); 9] = [
+    pub const ALL: [(Exit, &'static str); 10] = [
         (Exit::Ok, "done; an empty trade_ok list is a result, not a failure"),
         (Exit::Unexpected, "unexpected failure: a bug of ours"),
         (Exit::Usage, "the command line or the configuration cannot be meant"),
@@ -39,6 +41,7 @@ impl Exit {
         (Exit::Store, "the store cannot be read or written, or another run holds it"),
         (Exit::Network, "the exchange or the network refused"),
         (Exit::NotPublished, "the run published nothing; its notes say why"),
+        (Exit::Stuck, "a job over its caps or cancelled did not stop, so the process did; run it again"),
         (Exit::Interrupted, "interrupted by Ctrl-C or a termination signal"),
     ];
 
@@ -138,7 +141,7 @@ mod tests {
     #[test]
     fn every_exit_code_is_documented_once_and_in_order() {
         let codes: Vec<u8> = Exit::ALL.iter().map(|(exit, _)| exit.code()).collect();
-        assert_eq!(codes, vec![0, 1, 2, 3, 4, 5, 6, 7, 130]);
+        assert_eq!(codes, vec![0, 1, 2, 3, 4, 5, 6, 7, 70, 130]);
     }
 
     #[test]

@@ -27,12 +27,15 @@ pub struct S3Server {
 
 impl S3Server {
     /// The server of this process, started when first asked for; `None`, and a line that says so, where
-    /// there is no moto.
+    /// there is no moto, or none that starts.
+    ///
+    /// # Panics
+    /// As [`super::skip`].
     pub fn shared() -> Option<&'static S3Server> {
         static SERVER: OnceLock<Option<S3Server>> = OnceLock::new();
         let server = SERVER.get_or_init(S3Server::start).as_ref();
         if server.is_none() {
-            println!("skipped: no S3 server (python3 with moto[s3], flask and flask-cors)");
+            super::skip("no S3 server that starts (python3 with moto[s3], flask and flask-cors)");
         }
         server
     }

@@ -32,13 +32,13 @@ the record of this machine's working folder is read, with it that of the shared 
 Examples:
   huracan jobs list
   huracan jobs list --run 0a1b2c3d --stage trial
-  huracan jobs list --dead")]
+  huracan jobs list --dead --stage trial")]
 pub struct ListArgs {
     /// Which jobs
     #[command(flatten)]
     pub select: SelectArgs,
-    /// Only jobs that were given up, of all runs
-    #[arg(long)]
+    /// Only jobs that were given up; of all runs, unless others say less
+    #[arg(long, conflicts_with = "status")]
     pub dead: bool,
 }
 
@@ -97,21 +97,49 @@ impl SelectArgs {
 /// # Errors
 /// As [`wiring::job_records`], and [`Exit::Usage`] for jobs that are not there.
 pub fn run(command: &JobsCommand, global: &Global, world: &World) -> Result<Output, Failure> {
-    let records = wiring::job_records(&settings::load(global, world, Vec::new())?)?;
+    let loaded = settings::load(global, world, Vec::new())?;
+    let records = wiring::job_records(&loaded)?;
     match command {
-        JobsCommand::List(args) if args.dead => Ok(jobs(records.dead_letters()?, world)),
-        JobsCommand::List(args) if args.select.is_empty() => runs(&records, world),
-        JobsCommand::List(args) => Ok(jobs(records.jobs(&args.select.selector())?, world)),
+        JobsCommand::List(args) if !args.dead && args.select.is_empty() => {
+            let unfinished = if wiring::nobody_coordinates(&records, &loaded) { STOPPED } else { "not yet" };
+            runs(&records, unfinished, world)
+        }
+        JobsCommand::List(args) => {
+            let mut rows = records.jobs(&known(&records, args.select.selector())?)?;
+            rows.retain(|row| !args.dead || row.dead);
+            Ok(jobs(rows, world))
+        }
         JobsCommand::Show(args) => show(&records, args, world),
         JobsCommand::Retry(args) => {
-            let changed = records.retry(&asked(args)?)?;
-            Ok(Output::ok(format!("{changed} jobs will be tried again\n"), json!({"retried": changed})))
+            let changed = records.retry(&known(&records, asked(args)?)?)?;
+            let json = json!({"schema": "huracan-cli-jobs-retry/1", "retried": changed});
+            Ok(Output::ok(format!("{changed} jobs will be tried again\n"), json))
         }
         JobsCommand::Cancel(args) => {
-            let changed = records.cancel(&asked(args)?)?;
-            Ok(Output::ok(format!("{changed} jobs cancelled\n"), json!({"cancelled": changed})))
+            let changed = records.cancel(&known(&records, asked(args)?)?)?;
+            let json = json!({"schema": "huracan-cli-jobs-cancel/1", "cancelled": changed});
+            Ok(Output::ok(format!("{changed} jobs cancelled\n"), json))
         }
     }
+}
+
+/// Runs a message names at most.
+const RUNS_NAMED: usize = 8;
+
+/// The same selector, unless it names a run that nobody began.
+fn known(records: &Records, selector: Selector) -> Result<Selector, Failure> {
+    let Some(run) = &selector.run else { return Ok(selector) };
+    let names: Vec<String> = records.runs()?.into_iter().map(|row| row.run).collect();
+    if names.contains(run) {
+        return Ok(selector);
+    }
+    let latest: Vec<&str> = names.iter().rev().take(RUNS_NAMED).map(String::as_str).collect();
+    let expected = match latest.is_empty() {
+        true => "and no run has begun".to_owned(),
+        false => format!("expected one of: {}", latest.join(", ")),
+    };
+    Err(Failure::new(Exit::Usage, "unknown_run", format!("run {run:?} is not known, {expected}"))
+        .help("huracan jobs list shows every run there is"))
 }
 
 /// What changes jobs says which.
@@ -130,7 +158,10 @@ fn counts(progress: &Progress) -> [u64; 5] {
     [pending, running, completed, failed, skipped]
 }
 
-fn runs(records: &Records, world: &World) -> Result<Output, Failure> {
+/// Of a run that did not complete and is not on.
+const STOPPED: &str = "no, it was stopped";
+
+fn runs(records: &Records, unfinished: &str, world: &World) -> Result<Output, Failure> {
     let rows = records.runs()?;
     let mut table = Table::new(&[
         ("run", Align::Left),
@@ -145,10 +176,10 @@ fn runs(records: &Records, world: &World) -> Result<Output, Failure> {
     for row in &rows {
         let mut cells = vec![row.run.clone(), row.worker.clone()];
         cells.extend(counts(&row.jobs).map(count));
-        cells.push(row.outcome.clone().unwrap_or_else(|| "not yet".to_owned()));
+        cells.push(row.outcome.clone().unwrap_or_else(|| unfinished.to_owned()));
         table.row(cells);
     }
-    Ok(Output::ok(table.render(world.width), json!({ "runs": rows })))
+    Ok(Output::ok(table.render(world.width), json!({"schema": "huracan-cli-jobs-list/1", "runs": rows})))
 }
 
 fn jobs(rows: Vec<JobRow>, world: &World) -> Output {
@@ -179,12 +210,13 @@ fn jobs(rows: Vec<JobRow>, world: &World) -> Output {
             why,
         ]);
     }
-    Output::ok(table.render(world.width), json!({ "jobs": rows }))
+    Output::ok(table.render(world.width), json!({"schema": "huracan-cli-jobs-list/1", "jobs": rows}))
 }
 
 fn show(records: &Records, args: &ShowArgs, world: &World) -> Result<Output, Failure> {
     let hash = args.run.rsplit_once('-').map_or(args.run.as_str(), |(_, hash)| hash);
     let id = JobId::new(hash, args.stage.as_str(), args.symbol.as_str());
+    known(records, Selector { run: Some(id.run.clone()), ..Selector::all() })?;
     let (row, history) = records.job(&id)?;
     let mut table = Table::new(&[
         ("at", Align::Left),
@@ -203,5 +235,6 @@ fn show(records: &Records, args: &ShowArgs, world: &World) -> Result<Output, Fai
         ]);
     }
     let text = format!("{} is {}\n\n{}", row.id, row.status.as_str(), table.render(world.width));
-    Ok(Output::ok(text, json!({ "job": row, "history": history })))
+    let json = json!({"schema": "huracan-cli-jobs-show/1", "job": row, "history": history});
+    Ok(Output::ok(text, json))
 }

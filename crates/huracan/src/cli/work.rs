@@ -44,6 +44,11 @@ pub fn run(args: &WorkArgs, global: &Global, world: &World, session: &Session) -
         "drained: {} jobs done, {} attempts failed, {} handed back\n",
         worked.done, worked.failed, worked.given_up
     );
-    let json = json!({"done": worked.done, "failed": worked.failed, "handed_back": worked.given_up});
+    let json = json!({
+        "schema": "huracan-cli-work/1",
+        "done": worked.done,
+        "failed": worked.failed,
+        "handed_back": worked.given_up,
+    });
     Ok(Output::ok(text, json))
 }

@@ -4,6 +4,7 @@
 //! place. What does not: limits and meaning ([`super::meant`]). Layers later in
 //! `defaults < file < environment < flags` win, key by key; a list is one value.
 
+use super::address;
 use super::tree::{get, join, leaves, meant, set};
 use super::written::Written;
 use super::yaml::{self, Position, Tree};
@@ -136,7 +137,10 @@ fn collect(
             problems.push(Problem {
                 code: "not_a_group",
                 origin: Some(origin(at)),
-                message: format!("{name} is {value}, expected a group of keys"),
+                message: format!(
+                    "{name} is {}, expected a group of keys",
+                    address::repeated(path, &value.to_string())
+                ),
                 help: Some(format!("its keys are {}", keys.join(", "))),
             });
         }
@@ -201,7 +205,11 @@ pub fn from_environment(
             Err(error) => problems.push(Problem {
                 code: "not_yaml",
                 origin: Some(origin),
-                message: format!("{text:?} is not a value: {}", error.message),
+                message: format!(
+                    "{} is not a value: {}",
+                    address::repeated(&path, &format!("{text:?}")),
+                    error.message
+                ),
                 help: None,
             }),
         }
@@ -236,12 +244,16 @@ pub fn lay(said: Vec<Said>, problems: &mut Vec<Problem>) -> Effective {
                 tree = changed;
                 origins.insert(path, origin);
             }
-            Err(error) => problems.push(Problem {
-                code: "wrong_type",
-                origin: Some(origin),
-                message: format!("{path}: {}", in_plain_words(&error.to_string())),
-                help: None,
-            }),
+            Err(error) => {
+                let words = in_plain_words(&error.to_string());
+                let (found, expected) = words.split_at(words.rfind(", expected").unwrap_or(words.len()));
+                problems.push(Problem {
+                    code: "wrong_type",
+                    origin: Some(origin),
+                    message: format!("{path}: {}{expected}", address::repeated(&path, found)),
+                    help: None,
+                });
+            }
         }
     }
     Effective { written, origins }

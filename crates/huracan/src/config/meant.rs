@@ -3,6 +3,7 @@
 //! What lives here: [`EngineConfig`], the only thing the rest of the program sees of the
 //! configuration. Where the core has a type for a rule, the setting is that type.
 
+use super::address;
 use super::layers::{Effective, Problem, as_tree};
 use super::ranges::{MAY_BE_EMPTY, RANGES};
 use super::tree::get;
@@ -440,7 +441,7 @@ fn rules(w: &Written, bar: Timeframe) -> Vec<(&'static str, bool, String)> {
         ),
         (
             "jobs.url",
-            w.jobs.url.is_empty() || without_password(&w.jobs.url),
+            w.jobs.url.is_empty() || address::is_without_password(&w.jobs.url),
             // It may carry a password.
             "jobs.url is no address without a password, expected postgres://USER@HOST/DATABASE; a password \
              belongs into PGPASSWORD or ~/.pgpass"
@@ -461,14 +462,4 @@ fn rules(w: &Written, bar: Timeframe) -> Vec<(&'static str, bool, String)> {
             "observability.otlp_endpoint is no address, expected http:// or https://".to_owned(),
         ),
     ]
-}
-
-/// Whether a text is a PostgreSQL address that carries no password.
-fn without_password(url: &str) -> bool {
-    let rest = ["postgres://", "postgresql://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-    rest.is_some_and(|rest| {
-        let authority = rest.split(['/', '?']).next().unwrap_or_default();
-        let user = authority.rsplit_once('@').map(|(user, _)| user);
-        !user.is_some_and(|user| user.contains(':')) && !rest.contains("password=")
-    })
 }

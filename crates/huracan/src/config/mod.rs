@@ -5,6 +5,7 @@
 //! their line and column. As meant ([`EngineConfig`]): words parsed, limits and cross-checks done.
 //! No file is opened and no variable read here; the command line brings both as text.
 
+pub mod address;
 pub mod id;
 pub mod layers;
 pub mod meant;

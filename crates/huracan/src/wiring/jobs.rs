@@ -1,12 +1,14 @@
 //! Jobs: the record of this machine's runs, the queue that many machines share, and work for it.
 
 use super::{Session, settings, store, train};
+use crate::cli::status::HeartRow;
 use crate::config::id::decisive_text;
-use crate::config::{self, JobsPlan, Loaded, Sources};
+use crate::config::{self, JobsPlan, Loaded, Origin, Sources};
 use crate::failure::{Exit, Failure};
+use crate::progress::Observer;
 use huracan_core::words::{Seed, UtcMs};
 use huracan_jobs::{
-    AttemptRow, Error, JobId, JobRow, Ledger, Queue, RunRow, Selector, Worked, WorkerOptions,
+    AttemptRow, Error, JobId, JobRow, Ledger, Queue, QueueOptions, RunRow, Selector, Worked, WorkerOptions,
 };
 use huracan_store::{LocalStore, Store};
 use huracan_train::cache::build_id;
@@ -16,10 +18,13 @@ use huracan_train::jobs::queued::QueueOffice;
 use huracan_train::jobs::worker::{Bench, MISFIT};
 use huracan_train::settings::{Settings, Universe};
 use serde::{Deserialize, Serialize};
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Below the store, among the store's own files.
 const LEDGER: &str = ".huracan/ledger.sqlite";
@@ -33,11 +38,77 @@ impl From<Error> for Failure {
             Error::RunOver { .. } => (Exit::Usage, "run_over"),
             Error::Busy { .. } | Error::LeaseLost { .. } => (Exit::Store, "run_held"),
             Error::Queue { .. } | Error::Unreadable { .. } => (Exit::Network, "queue_unusable"),
-            Error::Invalid { .. } => (Exit::Usage, "jobs_invalid"),
+            Error::Invalid { .. } | Error::Address => (Exit::Usage, "jobs_invalid"),
             _ => (Exit::Store, "jobs_unusable"),
         };
-        Failure::new(exit, code, error.to_string())
+        let failure = Failure::new(exit, code, with_reasons(&error));
+        match error {
+            Error::Queue { .. } => failure.help(
+                "see that PostgreSQL runs there and lets this user in; jobs.url says where and who, PGPASSWORD \
+                 or ~/.pgpass the password",
+            ),
+            Error::Address => failure.help("jobs.url is written postgres://USER@HOST:PORT/DATABASE"),
+            _ => failure,
+        }
     }
+}
+
+/// An error and what caused it, in one sentence. None of the drivers' texts holds a password.
+fn with_reasons(error: &Error) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(reason) = cause {
+        let text = match (reason.to_string(), error) {
+            // The pool tells that it waited, and not what for.
+            (text, Error::Queue { address, .. }) if text.starts_with("pool timed out") => {
+                unanswered(address).unwrap_or(text)
+            }
+            (text, _) => text,
+        };
+        // Drivers tend to repeat their causes.
+        if !sentence.contains(&text) {
+            sentence = format!("{sentence}: {}", text.replace('\n', " "));
+        }
+        cause = reason.source();
+    }
+    sentence
+}
+
+/// Why nobody answers at `HOST:PORT/DATABASE`; `None` where somebody does.
+fn unanswered(address: &str) -> Option<String> {
+    let (place, _) = address.rsplit_once('/')?;
+    if place.starts_with('/') {
+        return Some("nobody answers at the socket".to_owned());
+    }
+    let found = place.to_socket_addrs().map(|mut found| found.next());
+    let connected = match found {
+        Ok(Some(there)) => TcpStream::connect_timeout(&there, Duration::from_secs(1)).map(drop),
+        Ok(None) => return Some("the host has no address".to_owned()),
+        Err(error) => Err(error),
+    };
+    connected.err().map(|error| error.to_string())
+}
+
+/// After which a person is told that the queue does not answer.
+const SILENT: Duration = Duration::from_secs(3);
+/// How long a command that only looks waits for the queue.
+const LOOK: Duration = Duration::from_secs(4);
+
+/// Connects to a queue; says so when that takes long.
+fn connect(url: &str, options: &QueueOptions, observer: &dyn Observer) -> Result<Queue, Failure> {
+    let (connected, waiting) = channel::<()>();
+    let tell = move || {
+        if waiting.recv_timeout(SILENT) == Err(RecvTimeoutError::Timeout) {
+            let more = options.patience.saturating_sub(SILENT).as_secs();
+            observer.note(&format!("the queue at {url} does not answer; trying for another {more} s"));
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(tell);
+        let queue = Queue::connect(url, options);
+        drop(connected);
+        Ok(queue?)
+    })
 }
 
 /// Who this process is, to whoever looks at what it holds.
@@ -76,6 +147,57 @@ fn shared_store(loaded: &Loaded) -> Result<Arc<dyn Store>, Failure> {
     }
 }
 
+/// The purpose of a shared run, before its store: workers of another store are told of it.
+const INTO: &str = "train into ";
+
+/// The shared store as people tell it from others.
+fn store_name(loaded: &Loaded) -> String {
+    match loaded.store.is_carried() {
+        true => loaded.store.url.to_string(),
+        false => {
+            let folder = &loaded.store.local;
+            std::path::absolute(folder).unwrap_or_else(|_| folder.clone()).display().to_string()
+        }
+    }
+}
+
+/// A worker that nobody told of a store, and that has none, would look for everything in an empty folder.
+fn expect_a_store(loaded: &Loaded) -> Result<(), Failure> {
+    let said = |path| loaded.effective.origins.get(path).is_some_and(|origin| *origin != Origin::Default);
+    if said("store.url") || said("store.local") || loaded.store.local.is_dir() {
+        return Ok(());
+    }
+    let message = format!(
+        "no store was named and {} is not there, expected the store that the coordinator uses",
+        loaded.store.local.display()
+    );
+    Err(Failure::new(Exit::Usage, "no_store", message).help("huracan work --store s3://BUCKET/PREFIX"))
+}
+
+/// The runs that are on and use another store than this worker, in one sentence. One folder may have
+/// other names on other machines.
+fn runs_elsewhere(runs: &[RunRow], own: &str) -> Option<String> {
+    let others: Vec<String> = runs
+        .iter()
+        .filter(|row| row.outcome.is_none())
+        .filter_map(|row| Some((&row.run, row.purpose.strip_prefix(INTO)?)))
+        .filter(|(_, store)| *store != own)
+        .map(|(run, store)| format!("run {run} uses the store {store}"))
+        .collect();
+    (!others.is_empty()).then(|| format!("{}, this worker uses {own}", others.join(", ")))
+}
+
+/// Refuses a worker that does not fit a run whose jobs wait for it.
+fn expect_to_fit(queue: &Queue, runs: &[RunRow]) -> Result<(), Failure> {
+    for row in runs.iter().filter(|row| row.outcome.is_none() && row.jobs.pending > 0) {
+        if let Err(fault) = read_spec(&queue.spec(&row.run)?) {
+            return Err(Failure::new(Exit::Usage, MISFIT, format!("run {}: {}", row.run, fault.text))
+                .help("huracan jobs cancel --run RUN gives up a run that nobody wants any more"));
+        }
+    }
+    Ok(())
+}
+
 /// Hands of other machines, with those of this one among them unless it only coordinates.
 pub(super) struct Shared {
     /// From which the run hires.
@@ -85,6 +207,9 @@ pub(super) struct Shared {
 
 /// A worker in the process of the coordinator.
 struct OwnWorker {
+    /// The run is over.
+    over: Arc<AtomicBool>,
+    /// Lowered before every beginning; the worker itself raises it where it cannot go on.
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
@@ -92,7 +217,10 @@ struct OwnWorker {
 impl Drop for Shared {
     fn drop(&mut self) {
         if let Some(own) = self.own.take() {
-            own.stop.store(true, Ordering::Relaxed);
+            // In this order, because the worker looks in the other.
+            own.over.store(true, Ordering::SeqCst);
+            own.stop.store(true, Ordering::SeqCst);
+            own.thread.thread().unpark();
             let _ = own.thread.join();
         }
     }
@@ -107,6 +235,7 @@ pub(super) fn shared(
     loaded: &Loaded,
     settings: &Settings,
     scratch: &Path,
+    session: &Session,
 ) -> Result<Shared, Failure> {
     let plan = &loaded.config.jobs;
     let spec = Spec {
@@ -119,16 +248,16 @@ pub(super) fn shared(
     let spec = serde_json::to_vec(&spec)
         .map_err(|error| Failure::new(Exit::Unexpected, "spec_unwritable", error.to_string()))?;
     let store = shared_store(loaded)?;
-    let queue = Queue::connect(url, &plan.queue)?;
+    let queue = connect(url, &plan.queue, session.observer.as_ref())?;
     let own = match plan.coordinate_only {
         true => None,
-        false => Some(own_worker(url, loaded, store.clone(), scratch)?),
+        false => Some(own_worker(url, loaded, store.clone(), scratch, session)?),
     };
     let office = QueueOffice {
         queue,
         store,
         worker: worker_name(),
-        purpose: "train".to_owned(),
+        purpose: format!("{INTO}{}", store_name(loaded)),
         spec,
         caps: plan.caps,
         begun_at: super::now(),
@@ -136,29 +265,62 @@ pub(super) fn shared(
     Ok(Shared { office, own })
 }
 
+/// How long the coordinator's worker rests after it could not go on.
+const REST: Duration = Duration::from_secs(30);
+
 fn own_worker(
     url: &str,
     loaded: &Loaded,
     store: Arc<dyn Store>,
     scratch: &Path,
+    session: &Session,
 ) -> Result<OwnWorker, Failure> {
     let plan = loaded.config.jobs.clone();
     let workers = loaded.config.workers;
-    let stop = Arc::new(AtomicBool::new(false));
-    let bench = bench(store, scratch.join("work"), workers, stop.clone());
-    let (url, told) = (url.to_owned(), stop.clone());
-    let work = move || {
+    let (over, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (url, scratch, observer) = (url.to_owned(), scratch.join("work"), session.observer.clone());
+    let (is_over, told) = (over.clone(), stop.clone());
+    let once = move || {
         let options =
             WorkerOptions { drain_timeout: plan.drain, ..WorkerOptions::new(worker_name(), workers) };
-        if let Err(error) = huracan_jobs::work(&url, &plan.queue, options, Arc::new(bench), told) {
-            tracing::warn!(%error, "the coordinator does no jobs itself");
-        }
+        let bench = Arc::new(bench(store.clone(), scratch.clone(), workers, told.clone()));
+        let worked = huracan_jobs::work(&url, &plan.queue, options, bench.clone(), told.clone());
+        bench.misfit().or_else(|| worked.err().map(|error| with_reasons(&error)))
     };
+    let told = stop.clone();
+    let work = move || keep_working(&is_over, &told, REST, observer.as_ref(), once);
     let thread =
         std::thread::Builder::new().name("huracan-own-worker".to_owned()).spawn(work).map_err(|error| {
             Failure::new(Exit::Unexpected, "no_thread", format!("no thread for a worker: {error}"))
         })?;
-    Ok(OwnWorker { stop, thread })
+    Ok(OwnWorker { over, stop, thread })
+}
+
+/// Works `once`, and again after a rest, until the run is over: it may have no other worker. Each reason
+/// to rest is told when it is a new one.
+fn keep_working(
+    over: &AtomicBool,
+    stop: &AtomicBool,
+    rest: Duration,
+    observer: &dyn Observer,
+    once: impl Fn() -> Option<String>,
+) {
+    let mut said = String::new();
+    loop {
+        stop.store(false, Ordering::SeqCst);
+        if over.load(Ordering::SeqCst) {
+            return;
+        }
+        let Some(why) = once().filter(|_| !over.load(Ordering::SeqCst)) else { return };
+        if why != said {
+            let every = rest.as_secs();
+            observer.note(&format!(
+                "this process does no jobs of the run for now and tries again every {every} s: {why}"
+            ));
+            said = why;
+        }
+        std::thread::park_timeout(rest);
+    }
 }
 
 fn bench(store: Arc<dyn Store>, scratch: PathBuf, concurrency: usize, stop: Arc<AtomicBool>) -> Bench {
@@ -210,17 +372,28 @@ pub fn work(loaded: &Loaded, name: Option<&str>, session: &Session) -> Result<Wo
     let scratch = std::env::temp_dir().join(format!("huracan-work-{}", std::process::id()));
     let workers = loaded.config.workers;
     let stop = session.interrupted.clone();
+    // Before any folder is made: the address may be wrong, or the worker.
+    expect_a_store(loaded)?;
+    let queue = connect(url, &plan.queue, session.observer.as_ref())?;
+    let runs = queue.runs()?;
+    expect_to_fit(&queue, &runs)?;
+    let own = store_name(loaded);
+    if let Some(text) = runs_elsewhere(&runs, &own) {
+        session.observer.note(&text);
+    }
     let bench = Arc::new(bench(shared_store(loaded)?, scratch.clone(), workers, stop.clone()));
-    session.observer.note(&format!("{name} works on {url} with {workers} jobs at a time; Ctrl-C drains"));
+    session
+        .observer
+        .note(&format!("{name} works on {url} and {own} with {workers} jobs at a time; Ctrl-C drains"));
     let options = WorkerOptions { drain_timeout: plan.drain, ..WorkerOptions::new(name, workers) };
     let worked = huracan_jobs::work(url, &plan.queue, options, bench.clone(), stop);
     let misfit = bench.misfit();
     drop(bench);
     let _ = std::fs::remove_dir_all(scratch);
-    match misfit {
-        Some(text) => Err(Failure::new(Exit::Usage, MISFIT, text)),
-        None => Ok(worked?),
-    }
+    let Some(text) = misfit else { return Ok(worked?) };
+    let elsewhere = queue.runs().ok().and_then(|runs| runs_elsewhere(&runs, &own));
+    let help = elsewhere.unwrap_or_else(|| format!("this worker uses the store {own}"));
+    Err(Failure::new(Exit::Usage, MISFIT, text).help(help))
 }
 
 /// Either record of jobs: this machine's, or that of many.
@@ -238,7 +411,10 @@ pub enum Records {
 pub fn records(loaded: &Loaded) -> Result<Records, Failure> {
     let plan = &loaded.config.jobs;
     match &plan.url {
-        Some(url) => Ok(Records::Queue(Queue::connect(url, &plan.queue)?)),
+        Some(url) => {
+            let options = QueueOptions { patience: LOOK, ..plan.queue.clone() };
+            Ok(Records::Queue(Queue::connect(url, &options)?))
+        }
         None => {
             let path = loaded.store.local.join(LEDGER);
             if !path.is_file() {
@@ -249,6 +425,16 @@ pub fn records(loaded: &Loaded) -> Result<Records, Failure> {
             Ok(Records::Ledger(Ledger::open(&path)?))
         }
     }
+}
+
+/// Whether nobody coordinates what a folder's ledger calls unfinished: its one program has ended, or its
+/// heart has stopped.
+pub fn nobody_coordinates(records: &Records, loaded: &Loaded) -> bool {
+    let beats = |heart: &HeartRow| {
+        heart.service == "engine" && !heart.stale && !matches!(heart.phase.as_str(), "complete" | "failed")
+    };
+    let Records::Ledger(_) = records else { return false };
+    super::status(&loaded.store.local).is_ok_and(|view| !view.hearts.iter().any(beats))
 }
 
 impl Records {
@@ -285,17 +471,6 @@ impl Records {
         })
     }
 
-    /// Jobs that were given up.
-    ///
-    /// # Errors
-    /// What the record refuses.
-    pub fn dead_letters(&self) -> Result<Vec<JobRow>, Failure> {
-        Ok(match self {
-            Records::Ledger(ledger) => ledger.dead_letters()?,
-            Records::Queue(queue) => queue.dead_letters()?,
-        })
-    }
-
     /// Lets given-up or cancelled jobs be tried again; how many.
     ///
     /// # Errors
@@ -316,5 +491,80 @@ impl Records {
             Records::Ledger(ledger) => ledger.cancel(selector)?,
             Records::Queue(queue) => queue.cancel(selector)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Observer for Heard {
+        fn stage_started(&self, _: &str, _: u64) {}
+        fn stage_advanced(&self, _: &str, _: u64, _: &str) {}
+        fn stage_finished(&self, _: &str, _: f64) {}
+        fn note(&self, text: &str) {
+            self.0.lock().unwrap().push(text.to_owned());
+        }
+    }
+
+    #[test]
+    fn a_coordinator_that_cannot_do_jobs_itself_says_each_reason_once_and_goes_on_trying() {
+        let (over, stop, heard) = (AtomicBool::new(false), AtomicBool::new(false), Heard::default());
+        let rounds = Mutex::new(0);
+        let once = || {
+            assert!(!stop.load(Ordering::SeqCst), "begun while it is told to stop");
+            let mut rounds = rounds.lock().unwrap();
+            *rounds += 1;
+            stop.store(true, Ordering::SeqCst);
+            over.store(*rounds == 5, Ordering::SeqCst);
+            Some(if *rounds < 4 { "the disk is full" } else { "the store is away" }.to_owned())
+        };
+        keep_working(&over, &stop, Duration::from_millis(1), &heard, once);
+        let heard = heard.0.into_inner().unwrap();
+        assert_eq!((*rounds.lock().unwrap(), heard.len()), (5, 2), "{heard:?}");
+        assert!(heard[0].ends_with("the disk is full") && heard[1].ends_with("the store is away"));
+    }
+
+    #[test]
+    fn a_worker_is_told_which_runs_use_another_store() {
+        let row = |run: &str, purpose: &str, outcome: Option<&str>| RunRow {
+            run: run.to_owned(),
+            purpose: purpose.to_owned(),
+            worker: "box:1".to_owned(),
+            began_at_ms: 0,
+            ended_at_ms: None,
+            outcome: outcome.map(str::to_owned),
+            jobs: Default::default(),
+        };
+        let runs = [
+            row("a", "train into s3://one/x", None),
+            row("b", "train into s3://two/x", None),
+            row("c", "train into s3://three/x", Some("complete")),
+            row("d", "train", None),
+        ];
+        let text = runs_elsewhere(&runs, "s3://one/x").unwrap();
+        assert_eq!(text, "run b uses the store s3://two/x, this worker uses s3://one/x");
+        assert_eq!(runs_elsewhere(&runs[..1], "s3://one/x"), None);
+    }
+
+    #[test]
+    fn a_queue_that_is_away_is_told_with_its_reason_and_what_to_do() {
+        let source = std::io::Error::new(
+            std::io::ErrorKind::ConnectionRefused,
+            "pool timed out while waiting for an open connection",
+        );
+        // A port that was free a moment ago.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = format!("127.0.0.1:{port}/db");
+        let error = Error::Queue { address: address.clone(), doing: "connecting", source: Box::new(source) };
+        let failure = Failure::from(error);
+        let start = format!("queue at {address}: connecting failed: Connection refused");
+        assert!(failure.message.starts_with(&start), "{failure}");
+        assert!(failure.exit == Exit::Network && failure.help.unwrap().contains("PGPASSWORD"));
+        assert_eq!(Failure::from(Error::Address).exit, Exit::Usage);
     }
 }

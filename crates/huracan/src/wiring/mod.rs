@@ -26,7 +26,7 @@ pub use champion::{RollbackPlan, champion, champion_at, champion_history, roll_b
 pub use demo::demo;
 pub use export::export;
 pub use fetch::data_fetch;
-pub use jobs::{Records, records as job_records, work};
+pub use jobs::{Records, nobody_coordinates, records as job_records, work};
 pub use lookahead::lookahead;
 pub use published::roster;
 pub use records::{costs, failures, status};

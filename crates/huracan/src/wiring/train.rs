@@ -82,7 +82,7 @@ pub(super) fn run(
     let root = store.inner().root().to_owned();
     // Runs on several machines keep their record in the queue, the others in the folder.
     let shared = match &plan.url {
-        Some(url) => Some(jobs::shared(url, loaded, &settings, &scratch)?),
+        Some(url) => Some(jobs::shared(url, loaded, &settings, &scratch, session)?),
         None => None,
     };
     let office = jobs::ledger_office(&root, plan, &session.interrupted);

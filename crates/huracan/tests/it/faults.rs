@@ -3,6 +3,7 @@
 
 mod disks;
 mod failing_store;
+mod jobs;
 mod kills;
 mod signals;
 mod torn;

@@ -4,7 +4,7 @@
 use crate::market::{CLOCKED, assert_same, candles, files, fresh, trained};
 use crate::run::{Ran, huracan_in};
 use huracan_jobs::testing::Cluster;
-use huracan_jobs::{JobRow, Queue, QueueOptions, Selector, Status};
+use huracan_jobs::{Coordinator, JobRow, NewJob, Queue, QueueOptions, Selector, Status};
 use huracan_remote::s3::S3Config;
 use huracan_remote::testing::dropbox::DropboxStandIn;
 use huracan_remote::testing::s3::S3Server;
@@ -241,6 +241,47 @@ fn a_worker_that_stood_still_past_its_lease_while_it_computed_changes_nothing() 
     assert_eq!(still.end(), Some(0), "{}", still.said);
     place.assert_as_if_alone();
     nothing_of_the_run_is_left(&place.folder);
+}
+
+#[test]
+fn a_worker_with_another_store_is_told_which_one_the_run_uses() {
+    let Some(cluster) = Cluster::start() else { return };
+    let place = Place::new("shared_elsewhere", &cluster);
+    let mut coordinator = place.coordinator();
+    coordinator.wait_for("statistics: started");
+    let mut stranger = place.start(&["work", "--store", "other", "--store-local", "other"], &[]);
+    assert_eq!(stranger.end(), Some(2), "{}", stranger.said);
+    let name = |store: &str| place.folder.join(store).display().to_string();
+    let told = format!(" uses the store {}, this worker uses {}", name("store"), name("other"));
+    assert_eq!(stranger.said.matches(&told).count(), 2, "at the start and at the end: {}", stranger.said);
+    assert!(stranger.said.contains("error[worker_misfit]: "), "{}", stranger.said);
+    let mut unnamed = Place { folder: fresh("shared_unnamed"), variables: Vec::new(), queue: cluster.url() }
+        .with("HURACAN__JOBS__URL", &cluster.url())
+        .start(&["work"], &[]);
+    assert_eq!(unnamed.end(), Some(2), "{}", unnamed.said);
+}
+
+/// A run of another build, with a job that waits.
+fn foreign_run(cluster: &Cluster) -> Coordinator {
+    let queue = Queue::connect(&cluster.url(), &QueueOptions::default()).unwrap();
+    let run = queue.open_run("foreign", "train into s3://elsewhere/x", b"of another build", "box:1").unwrap();
+    run.submit("statistics", &[NewJob::new("BTCUSDT", "key")]).unwrap();
+    run
+}
+
+#[test]
+fn a_worker_that_fits_no_run_is_refused_before_it_begins_and_a_coordinators_own_says_why_it_rests() {
+    let Some(cluster) = Cluster::start() else { return };
+    let _foreign = foreign_run(&cluster);
+    let place = Place::new("shared_foreign", &cluster);
+    let refused = place.run(&["work"]);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    assert!(refused.err.starts_with("error[worker_misfit]: run foreign: "), "{}", refused.err);
+    assert_eq!(std::fs::read_dir(&place.folder).unwrap().count(), 0, "a folder was made");
+    let (bars, config) = (candles().join("bars"), candles().join("test.yaml"));
+    let train = ["train", "--symbols", "all", "--candles", bars.to_str().unwrap()];
+    let mut coordinator = place.start(&[&train[..], &["--config", config.to_str().unwrap()]].concat(), &[]);
+    coordinator.wait_for("this process does no jobs of the run for now and tries again every 30 s: ");
 }
 
 #[test]

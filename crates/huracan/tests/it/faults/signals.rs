@@ -25,6 +25,8 @@ fn a_run_that_is_told_to_stop_leaves_a_store_that_the_next_one_completes() {
             assert_eq!(ran.error().as_deref(), Some("interrupted"), "{ran:?}");
             assert!(!store.join(".scratch").exists(), "{signal} in {stage} left scratch behind");
             assert!(!store.join("champions/roster.json").exists(), "{signal} in {stage}");
+            let listed = bench().huracan(&["jobs", "list", "--store"], &store).unwrap().out;
+            assert!(listed.contains("no, it was stopped"), "{signal} in {stage}: {listed}");
         }
         assert_eq!(Snapshot::take(&store).unwrap().dangling(), Vec::<String>::new());
     }

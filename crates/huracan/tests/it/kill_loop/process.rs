@@ -229,7 +229,7 @@ fn is_sigkill(status: std::process::ExitStatus) -> bool {
 /// Elsewhere a killed process has no signal, and no code of ours either.
 #[cfg(not(unix))]
 fn is_sigkill(status: std::process::ExitStatus) -> bool {
-    !matches!(status.code(), Some(0..=7 | 130))
+    !matches!(status.code(), Some(0..=7 | 70 | 130))
 }
 
 /// The stage that a line of progress says has started. After the publication there is only paper.
