@@ -41,9 +41,14 @@ fn condemn(store: &Path) -> JobId {
     let coin = done.into_iter().map(|row| row.id.symbol).find(is_new);
     let id = JobId::new(run.as_str(), "trial", coin.unwrap());
     ledger.declare(&run, "trial", &[NewJob::new(id.symbol.as_str(), run.as_str())]).unwrap();
-    ledger.started(&id, "box:1").unwrap();
-    ledger.failed(&id, &JobError::permanent("panicked", WHY), &RetryPolicy::default()).unwrap();
+    fail(store, &id);
     id
+}
+
+fn fail(store: &Path, id: &JobId) {
+    let ledger = Ledger::open(&store.join(".huracan/ledger.sqlite")).unwrap();
+    ledger.started(id, "box:1").unwrap();
+    ledger.failed(id, &JobError::permanent("panicked", WHY), &RetryPolicy::default()).unwrap();
 }
 
 #[test]
@@ -54,6 +59,20 @@ fn a_coin_that_failed_in_a_local_run_is_listed_shown_cancelled_and_tried_again()
     assert!(killed.killed, "{killed:?}");
     let id = condemn(&store);
     let (run, coin) = (id.run.as_str(), id.symbol.as_str());
+
+    let selected = ["--run", run, "--stage", "trial", "--symbol", coin];
+    let changed = |verb: &str, schema: &str, word: &str| {
+        let changed = json(&place, &[&[verb], &selected[..]].concat());
+        assert_eq!((&changed["schema"], &changed[word]), (&schema.into(), &1.into()), "{changed}");
+        json(&place, &["show", run, "trial", coin])["job"]["status"].clone()
+    };
+    assert_eq!(changed("retry", "huracan-cli-jobs-retry/1", "retried"), "pending");
+    assert_eq!(changed("cancel", "huracan-cli-jobs-cancel/1", "cancelled"), "skipped");
+    assert_eq!(text(&place, &[&["retry"], &selected[..]].concat()), "1 jobs will be tried again\n");
+    assert_eq!(text(&place, &[&["cancel"], &selected[..]].concat()), "1 jobs cancelled\n");
+
+    assert_eq!(text(&place, &[&["retry"], &selected[..]].concat()), "1 jobs will be tried again\n");
+    fail(&store, &id);
     let ran = train(&place, candles().join("bars").to_str().unwrap(), "store", &[]);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
 
@@ -83,17 +102,10 @@ fn a_coin_that_failed_in_a_local_run_is_listed_shown_cancelled_and_tried_again()
     let shown = text(&place, &["show", run, "trial", coin]);
     assert!(shown.contains("is failed") && shown.contains("box:1") && shown.contains(WHY), "{shown}");
 
-    let selected = ["--run", run, "--stage", "trial", "--symbol", coin];
-    let changed = |verb: &str, schema: &str, word: &str| {
-        let changed = json(&place, &[&[verb], &selected[..]].concat());
-        assert_eq!((&changed["schema"], &changed[word]), (&schema.into(), &1.into()), "{changed}");
-        json(&place, &["show", run, "trial", coin])["job"]["status"].clone()
-    };
-    assert_eq!(changed("retry", "huracan-cli-jobs-retry/1", "retried"), "pending");
-    assert_eq!(dead(&[]), [""; 0]);
-    assert_eq!(changed("cancel", "huracan-cli-jobs-cancel/1", "cancelled"), "skipped");
-    assert_eq!(text(&place, &[&["retry"], &selected[..]].concat()), "1 jobs will be tried again\n");
-    assert_eq!(text(&place, &[&["cancel"], &selected[..]].concat()), "1 jobs cancelled\n");
+    // The run is over: what it said of its coins stays.
+    let over = jobs(&place, &["retry", "--run", run]);
+    assert!(over.code == 2 && over.err.starts_with("error[run_over]: "), "{}", over.err);
+    assert_eq!(text(&place, &["retry", "--status", "failed"]), "0 jobs will be tried again\n");
 
     for arguments in [
         &["list", "--run", "feedc0de"][..],
