@@ -30,6 +30,8 @@ pub struct QueueOffice {
     pub spec: Vec<u8>,
     /// What an attempt may use.
     pub caps: Caps,
+    /// Whose jobs come first where workers serve several runs: the smaller.
+    pub priority: i32,
     /// When this machine began to coordinate.
     pub begun_at: UtcMs,
 }
@@ -204,6 +206,7 @@ impl Jobs for QueueHands<'_> {
         let job = |(item, name): (usize, &String)| NewJob {
             index: item as u32,
             caps: self.office.caps,
+            priority: self.office.priority,
             ..NewJob::new(name.as_str(), key.as_str())
         };
         let jobs: Vec<NewJob> = names.iter().enumerate().map(job).collect();

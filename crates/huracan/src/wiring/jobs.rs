@@ -139,6 +139,11 @@ struct Spec {
     placebo_seed: Option<u64>,
 }
 
+/// Whose jobs come first where workers serve several runs: a placebo can wait for a night that trades.
+fn priority(settings: &Settings) -> i32 {
+    if settings.placebo_run.is_some() { 100 } else { 0 }
+}
+
 /// Where machines leave things for each other: what results are carried to, else the folder itself.
 fn shared_store(loaded: &Loaded) -> Result<Arc<dyn Store>, Failure> {
     match loaded.store.is_carried() {
@@ -260,6 +265,7 @@ pub(super) fn shared(
         purpose: format!("{INTO}{}", store_name(loaded)),
         spec,
         caps: plan.caps,
+        priority: priority(settings),
         begun_at: super::now(),
     };
     Ok(Shared { office, own })

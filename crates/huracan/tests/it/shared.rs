@@ -261,6 +261,34 @@ fn a_worker_with_another_store_is_told_which_one_the_run_uses() {
     assert_eq!(unnamed.end(), Some(2), "{}", unnamed.said);
 }
 
+#[test]
+fn a_placebo_waits_for_a_night_that_trades() {
+    let Some(cluster) = Cluster::start() else { return };
+    let place = Place::new("shared_placebo", &cluster);
+    let (bars, config) = (candles().join("bars"), candles().join("test.yaml"));
+    let train = ["train", "--placebo", "7", "--symbols", "all", "--candles", bars.to_str().unwrap()];
+    let alone = [("HURACAN__JOBS__COORDINATE_ONLY", "true")];
+    let mut placebo = place.start(&[&train[..], &["--config", config.to_str().unwrap()]].concat(), &alone);
+    placebo.wait_for("statistics: started");
+    let (queue, run) = place.queue();
+    let waiting = || queue.jobs(&Selector::run(&run)).unwrap();
+    while waiting().is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(waiting().iter().all(|row| row.priority == 100), "{:?}", waiting());
+    drop(placebo);
+    let night = Place { folder: fresh("shared_night"), ..place };
+    let mut coordinator = night.coordinator();
+    coordinator.wait_for("statistics: started");
+    let _worker = night.worker("one");
+    coordinator.wait_for("statistics: done");
+    let begun: Vec<JobRow> = queue.jobs(&Selector::run(&run)).unwrap();
+    assert!(
+        begun.iter().all(|row| row.status == Status::Pending),
+        "the placebo's jobs came first: {begun:?}"
+    );
+}
+
 /// A run of another build, with a job that waits.
 fn foreign_run(cluster: &Cluster) -> Coordinator {
     let queue = Queue::connect(&cluster.url(), &QueueOptions::default()).unwrap();
