@@ -124,9 +124,9 @@ pub fn slopes(
                 disk = Some(error);
                 estimates.push(nothing());
             }
-            Err(error) => {
+            Err(fault) => {
                 engine.scratch.cache().close();
-                failed.push(Failed { symbol: names[i].clone(), step: "slopes", error });
+                failed.push(Failed::new(names[i].clone(), "slopes", fault));
                 estimates.push(nothing());
             }
         }

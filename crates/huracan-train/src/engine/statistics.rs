@@ -187,9 +187,9 @@ pub fn statistics(
         match result {
             Ok(Ok(scaler)) => scalers.push(Some(scaler)),
             Ok(Err(error)) => disk = Some(error),
-            Err(error) => {
+            Err(fault) => {
                 engine.scratch.cache().close();
-                failed.push(Failed { symbol, step: "statistics", error });
+                failed.push(Failed::new(symbol, "statistics", fault));
                 scalers.push(None);
             }
         }

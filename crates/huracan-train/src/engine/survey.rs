@@ -2,6 +2,8 @@
 //! choose the universe. Leaves the aligned series on scratch for the later passes.
 
 use super::{Engine, EngineError, RELATIVE_COINS_MIN};
+use crate::jobs::JobFault;
+use crate::pipeline::meter::kept_code;
 use crate::scratch::{Scratch, ScratchError};
 use crate::settings::{Settings, Universe};
 use crate::source::{CandleSource, Entry, InputFile, LoadFailure};
@@ -38,8 +40,17 @@ pub struct Failed {
     pub symbol: String,
     /// Pass in which it broke.
     pub step: &'static str,
+    /// Stable code of what happened, as it is kept.
+    pub code: String,
     /// What happened.
     pub error: String,
+}
+
+impl Failed {
+    /// A coin whose job ended with a fault.
+    pub fn new(symbol: String, step: &'static str, fault: JobFault) -> Failed {
+        Failed { symbol, step, code: kept_code(&fault).to_owned(), error: fault.text }
+    }
 }
 
 /// A coin that may be trained.
@@ -189,7 +200,7 @@ struct Look {
 enum Sight {
     Seen(Box<Look>),
     Refused(Skipped),
-    Broken(String),
+    Broken(JobFault),
 }
 
 fn name(source_index: usize) -> String {
@@ -218,7 +229,7 @@ pub fn survey(engine: &Engine<'_>, source: &dyn CandleSource) -> Result<Survey, 
             match result {
                 Ok(Ok(sight)) => sights.push((name, sight)),
                 Ok(Err(error)) => disk = Some(error),
-                Err(panic) => sights.push((name, Sight::Broken(panic))),
+                Err(fault) => sights.push((name, Sight::Broken(fault))),
             }
         },
     )?;
@@ -362,7 +373,7 @@ fn select(
             continue;
         }
         match sight {
-            Sight::Broken(error) => failed.push(Failed { symbol: name, step: "survey", error }),
+            Sight::Broken(fault) => failed.push(Failed::new(name, "survey", fault)),
             Sight::Refused(refused) => skipped.push(refused),
             Sight::Seen(look) => {
                 let Entry::Coin(symbol) = &entries[i] else { continue };

@@ -291,8 +291,8 @@ pub fn trials(
                 disk = Some(error);
                 out.push(None);
             }
-            Err(error) => {
-                failed.push(Failed { symbol: names[i].clone(), step: "trial", error });
+            Err(fault) => {
+                failed.push(Failed::new(names[i].clone(), "trial", fault));
                 out.push(None);
             }
         }
