@@ -2,7 +2,7 @@
 //! choose the universe. Leaves the aligned series on scratch for the later passes.
 
 use super::{Engine, EngineError, RELATIVE_COINS_MIN};
-use crate::jobs::JobFault;
+use crate::jobs::{JobFault, checkpoint};
 use crate::pipeline::meter::kept_code;
 use crate::scratch::{Scratch, ScratchError};
 use crate::settings::{Settings, Universe};
@@ -269,6 +269,7 @@ fn look(engine: &Engine<'_>, source: &dyn CandleSource, index: usize) -> Result<
             return Ok(refuse(symbol.to_string(), &code, text, "a readable candle series"));
         }
     };
+    checkpoint();
     let end = settings.until.unwrap_or(engine.now).min(engine.now);
     let aligned = series::align(symbol, settings.timeframe, loaded.bars, Some(end));
     let (series, mut profile) = match aligned {
@@ -277,7 +278,9 @@ fn look(engine: &Engine<'_>, source: &dyn CandleSource, index: usize) -> Result<
     };
     profile.notes.extend(loaded.notes);
     let (series, profile) = series::cut_at_last_relisting(series, &profile);
+    checkpoint();
     let costs = costs::calibrate(&series, series.len(), &settings.fees, &settings.costs);
+    checkpoint();
     let columns =
         [&series.open, &series.high, &series.low, &series.close, &series.volume, &series.quote_volume];
     let optional = [series.trades.as_ref(), series.taker_buy_base.as_ref()];

@@ -408,10 +408,12 @@ fn trees_of(
     };
     let (start, held) = (UtcMs(i64::MIN), of_half(held_from, inner_end));
     let learning = of_half(start, known_until);
+    checkpoint();
     let (edges, rows) = binned(inner_pool, book, &learning, components)?;
     let held_rows = Binned::from_rows(&edges, inputs(inner_pool, book, &held, components).as_ref())?;
     let label = |picks: &[usize]| picks.iter().map(|&n| book.labels[n]).collect::<Vec<f64>>();
     let held_label = label(&held);
+    checkpoint();
     let held_out = HeldOut { rows: &held_rows, target: &held_label, weight: None, init: None };
     let stopped = trees::fit(&rows, &label(&learning), None, None, Some(held_out), &spec)?;
     let rounds = stopped.rounds();
@@ -421,6 +423,7 @@ fn trees_of(
         checkpoint();
         let picks = of_half(start, ends[stage as usize]);
         let (_, rows) = binned(pool_of(stage), book, &picks, components)?;
+        checkpoint();
         trees::fit(&rows, &label(&picks), None, None, None, &fixed)
     };
     Some([again(Stage::Inner)?, again(Stage::Full)?])
