@@ -242,7 +242,7 @@ struct Caps {
 impl Stopping for Caps {
     fn fault(&self) -> Option<JobFault> {
         let said = |reason: CancelReason| match reason {
-            CancelReason::WallCap => JobFault::permanent("wall_cap", "took longer than its cap"),
+            CancelReason::WallCap => JobFault::transient("wall_cap", "took longer than its cap"),
             CancelReason::Cancelled => JobFault::permanent("cancelled", "cancelled"),
             CancelReason::LeaseLost => JobFault::transient("lease_lost", "its lease was lost"),
             CancelReason::Stopping => JobFault::transient("stopping", "the worker stops"),
