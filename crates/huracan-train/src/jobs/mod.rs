@@ -177,6 +177,9 @@ pub fn fenced<T>(work: impl FnOnce() -> T) -> Result<T, JobFault> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|unwound| fault_of_unwinding(&*unwound))
 }
 
+/// Code of a job that was over its memory cap.
+pub const MEMORY_CAP: &str = "memory_cap";
+
 /// Code of a job that panicked.
 pub const PANICKED: &str = "panicked";
 
