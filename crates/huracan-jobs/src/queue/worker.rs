@@ -592,6 +592,7 @@ fn outcome(
     }
 }
 
+/// It may pass: how long a job takes depends on what else its machine does.
 fn wall_cap(caps: &Caps) -> JobError {
     JobError::transient("wall_cap", format!("took longer than {} s", caps.wall_s.unwrap_or_default()))
 }

@@ -11,6 +11,7 @@ use super::statistics::{Targets, placebo_signs};
 use super::survey::Coin;
 use super::{Engine, Market};
 use crate::cache::{Inputs, Key};
+use crate::jobs::checkpoint;
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
 use faer::Mat;
@@ -78,6 +79,7 @@ pub(super) fn cumulative(
     let y = targets(prepared, &placebo_signs(settings));
     let mut total = before.unwrap_or_else(|| Gram::new(prepared.p(), y.ncols()));
     let of_segment = |s: usize| {
+        checkpoint();
         let from = prepared.series.index_at_or_after(plan.edges[s]);
         let to = prepared.series.index_at_or_after(plan.edges[s + 1]);
         for run in prepared.training_runs(from..to) {
@@ -107,6 +109,7 @@ pub(super) fn keep(
     grams: &[Gram],
 ) -> Result<(), ScratchError> {
     for fold in 0..plan.folds.len() {
+        checkpoint();
         let values = flat(&grams[part(plan, fold)]);
         let key = key(engine, plan, known, (coin, scaler), fold);
         if !key.is_some_and(|key| engine.scratch.cache().keeps(&key, &values)) {

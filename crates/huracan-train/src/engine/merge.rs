@@ -9,6 +9,7 @@ use super::statistics::{CoinStatistics, RawPool, Stage, Statistics, Targets, row
 use super::survey::{Failed, Survey};
 use super::{Engine, EngineError};
 use crate::cache::Key;
+use crate::jobs::{JobFault, PANICKED};
 use crate::pool::run_ordered;
 use crate::scratch::ScratchError;
 use faer::linalg::matmul::matmul;
@@ -164,10 +165,11 @@ impl Merge<'_> {
                 }
             }
             Ok(Err(error)) => disk = Some(error),
-            Err(error) => {
+            Err(panic) => {
                 engine.scratch.cache().close();
                 broken[i] = true;
-                failed.push(Failed { symbol: survey.coins[i].symbol.to_string(), step: "statistics", error });
+                let fault = JobFault::permanent(PANICKED, panic);
+                failed.push(Failed::new(survey.coins[i].symbol.to_string(), "statistics", fault));
             }
         })?;
         disk.map_or(Ok(()), |error: ScratchError| Err(error.into()))

@@ -6,7 +6,7 @@
 
 use super::{Engine, EngineError};
 use crate::cache::looked_for_by_this_thread;
-use crate::jobs::{JobFault, JobName, JobsError, Trouble};
+use crate::jobs::{JobFault, JobName, JobsError, PANICKED, Trouble};
 use crate::pipeline::meter::{Attempt, JobFacts, JobOutcome, measured};
 use crate::pool::run_ordered;
 use crate::scratch::ScratchError;
@@ -72,14 +72,14 @@ fn came_to<T>(done: &Result<T, ScratchError>, before: (u64, u64)) -> (JobOutcome
 struct Broken(Mutex<Option<JobsError>>);
 
 impl Broken {
-    /// The trouble in words; what concerns the whole run is kept.
-    fn note(&self, trouble: Trouble) -> String {
+    /// The trouble as the job's fault; what concerns the whole run is kept.
+    fn note(&self, trouble: Trouble) -> JobFault {
         match trouble {
-            Trouble::Fault(fault) => fault.text,
+            Trouble::Fault(fault) => fault,
             Trouble::Jobs(error) => {
-                let text = error.text.clone();
+                let fault = JobFault::permanent(error.code, error.text.clone()).of_surroundings();
                 self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                text
+                fault
             }
         }
     }
@@ -93,7 +93,7 @@ impl Broken {
 }
 
 /// What became of a job: the scratch disk's own trouble ends the run, anything else only this job.
-pub(super) type Ended<T> = Result<Result<T, ScratchError>, String>;
+pub(super) type Ended<T> = Result<Result<T, ScratchError>, JobFault>;
 
 impl Engine<'_> {
     /// Lets workers elsewhere know a part of what the next stages read.
@@ -131,7 +131,7 @@ impl Engine<'_> {
                     let outcome = match &done {
                         Ok(_) => JobOutcome::Completed,
                         Err(fault) => JobOutcome::Failed {
-                            code: fault.code.to_string(),
+                            code: fault.code.clone(),
                             error_chain: vec![fault.text.clone()],
                         },
                     };
@@ -176,6 +176,8 @@ impl Engine<'_> {
             let mut one_attempt = |number: u32| {
                 let attempt = Attempt { stage, symbol: &names[item], number, worker: "" };
                 let before = looked_for_by_this_thread();
+                // What an attempt before this one came to says nothing of one that unwinds.
+                out = None;
                 let done = measured(self.observer, attempt, || work(item), |done| came_to(done, before));
                 let fault = done.as_ref().err().map(fault_of);
                 out = Some(done);
@@ -186,7 +188,7 @@ impl Engine<'_> {
                 (Ok(()), Some(done)) => Ok(done),
                 (Err(Trouble::Fault(_)), Some(Err(error))) => Ok(Err(error)),
                 (Err(trouble), _) => Err(broken.note(trouble)),
-                (Ok(()), None) => Err("the job was not done".to_owned()),
+                (Ok(()), None) => Err(JobFault::permanent("not_done", "the job was not done")),
             }
         };
         self.ordered(names.len(), once, sink)?;
@@ -203,14 +205,16 @@ impl Engine<'_> {
         let over = AtomicBool::new(false);
         let unless_over = |item: usize| -> Ended<T> {
             if over.load(Ordering::Relaxed) {
-                return Err("the scratch disk failed before".to_owned());
+                return Err(
+                    JobFault::transient("scratch_failed", "the scratch disk failed before").of_surroundings()
+                );
             }
             let ended = work(item);
             over.fetch_or(matches!(ended, Ok(Err(_))), Ordering::Relaxed);
             ended
         };
         run_ordered(self.workers, items, self.stop, unless_over, |item, result| {
-            sink(item, result.unwrap_or_else(Err));
+            sink(item, result.unwrap_or_else(|panic| Err(JobFault::permanent(PANICKED, panic))));
         })?;
         Ok(())
     }
@@ -220,7 +224,7 @@ impl Engine<'_> {
 mod tests {
     use super::super::Silent;
     use super::*;
-    use crate::jobs::Here;
+    use crate::jobs::{Attempts, Elsewhere, EndedElsewhere, Here, Jobs};
     use crate::scratch::Scratch;
     use crate::settings::Settings;
     use huracan_core::words::UtcMs;
@@ -254,5 +258,63 @@ mod tests {
             .unwrap();
         assert!(tried.into_inner() <= 2 && (1..=2).contains(&failed), "{failed}");
         assert_eq!(failed + told, 100);
+    }
+
+    /// Whose jobs all run over their wall cap, on another machine.
+    struct Slow;
+
+    impl Jobs for Slow {
+        fn declare(&self, _: &'static str, _: &[String]) -> Result<(), JobsError> {
+            Ok(())
+        }
+
+        fn perform(&self, _: JobName<'_>, _: &mut Attempts<'_>) -> Result<(), Trouble> {
+            unreachable!("its jobs are done elsewhere")
+        }
+
+        fn elsewhere(&self) -> Option<&dyn Elsewhere> {
+            Some(self)
+        }
+    }
+
+    impl Elsewhere for Slow {
+        fn share(&self, _: &'static str, _: &[u8]) -> Result<(), JobsError> {
+            Ok(())
+        }
+
+        fn ended(&self, _: JobName<'_>, _: &AtomicBool) -> Result<EndedElsewhere, Trouble> {
+            let result = Err(JobFault::permanent("wall_cap", "took longer than its cap"));
+            Ok(EndedElsewhere { result, attempt: 3, worker: "box:1".to_owned(), usage: None })
+        }
+    }
+
+    struct Nothing;
+
+    impl Pass for Nothing {
+        type Done = ();
+        const STAGE: &'static str = "trial";
+
+        fn job(&self, _: usize) -> Result<(), ScratchError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_job_that_was_stopped_elsewhere_fails_with_its_own_code() {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Scratch::open(&folder.path().join("scratch")).unwrap();
+        let engine = Engine {
+            settings: &Settings::standard(),
+            workers: 1,
+            now: UtcMs(0),
+            stop: &AtomicBool::new(false),
+            scratch: &scratch,
+            observer: &Silent,
+            jobs: &Slow,
+        };
+        let mut codes = Vec::new();
+        let names = ["BTCUSDT".to_owned()];
+        engine.pass(&Nothing, &names, |_, ended| codes.extend(ended.err().map(|fault| fault.code))).unwrap();
+        assert_eq!(codes, ["wall_cap"]);
     }
 }

@@ -6,6 +6,7 @@
 use super::known::Bars;
 use super::survey::{Coin, Survey};
 use super::{Engine, Market};
+use crate::jobs::checkpoint;
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
 use faer::{Mat, MatRef};
@@ -114,7 +115,9 @@ pub fn prepare(
     series: Series,
     scaler: Option<Scaler>,
 ) -> Prepared {
+    checkpoint();
     let x = features::matrix(&series, &market.context, &market.columns);
+    checkpoint();
     let scaler =
         scaler.unwrap_or_else(|| Scaler::fit_within(&x, scaler_span(settings, plan, &series), units));
     ready(settings, market, units, &series, scaler, x)
@@ -131,6 +134,7 @@ pub fn prepare_tail(
     scaler: Scaler,
 ) -> Prepared {
     let first = series.index_at_or_after(tail_start(plan));
+    checkpoint();
     let x = features::matrix_from(series, &market.context, &market.columns, first);
     ready(settings, market, units, series, scaler, x)
 }
@@ -145,6 +149,7 @@ fn ready(
     x: FeatureMatrix,
 ) -> Prepared {
     let first = series.len() - x.n;
+    checkpoint();
     let design = scaler.design(&x, units);
     drop(x);
     let late = series.rows(first..series.len());
@@ -155,7 +160,10 @@ fn ready(
     let mut all: Vec<Vec<f64>> = settings
         .horizons()
         .into_iter()
-        .map(|h| labels::labels(series, &sigma, &market.returns, &settings.label, h).split_off(first))
+        .map(|h| {
+            checkpoint();
+            labels::labels(series, &sigma, &market.returns, &settings.label, h).split_off(first)
+        })
         .collect();
     if let Some(seed) = settings.placebo_run {
         for label in &mut all {
@@ -206,6 +214,7 @@ pub fn write_tail(
 ) -> Result<(), ScratchError> {
     let rows = prepared.series.index_at_or_after(tail_start(plan))..prepared.series.len();
     let mut flat = Vec::with_capacity(rows.len() * (prepared.design.ncols() + 2 + prepared.labels.len()));
+    checkpoint();
     prepared.design.col_iter().for_each(|column| flat.extend(column.iter().skip(rows.start)));
     flat.extend(prepared.usable[rows.clone()].iter().map(|&usable| f64::from(u8::from(usable))));
     flat.extend(&prepared.sigma[rows.clone()]);

@@ -12,6 +12,7 @@ use super::statistics::{CoinStatistics, Stage, Statistics, rows_min};
 use super::survey::{Failed, Survey};
 use super::{Engine, EngineError, Market};
 use crate::cache::Key;
+use crate::jobs::checkpoint;
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
 use faer::Mat;
@@ -124,9 +125,9 @@ pub fn slopes(
                 disk = Some(error);
                 estimates.push(nothing());
             }
-            Err(error) => {
+            Err(fault) => {
                 engine.scratch.cache().close();
-                failed.push(Failed { symbol: names[i].clone(), step: "slopes", error });
+                failed.push(Failed::new(names[i].clone(), "slopes", fault));
                 estimates.push(nothing());
             }
         }
@@ -335,6 +336,7 @@ impl SlopesPass<'_> {
         let mut folds = self.folds(index, coin);
         let mut work = Work { row: Vec::new(), unpooled: Vec::with_capacity(self.plan.folds.len()) };
         for f in 0..self.plan.folds.len() {
+            checkpoint();
             let key = self.key("slopes", index, f);
             let heads_key = self.key("slope heads", index, f);
             let found: Option<FoldWork> = key.as_ref().and_then(|key| cache.get(key));
@@ -423,13 +425,17 @@ impl SlopesPass<'_> {
         let mut made = FoldWork { rows: Vec::new(), unpooled: Vec::new() };
         let mut all_heads = Vec::new();
         for stage in Stage::ALL {
+            checkpoint();
             let at = stage.at(f);
             let pool = &self.pools.stages[at];
             let segments = stage.segments(fold);
             let own = own_at(f, stage)?;
             let others: Vec<Option<Moments>> = twins
                 .iter()
-                .map(|(twin, grams, _)| Ok(standardised(grams.moments(segments.clone(), needed)?, twin, at)))
+                .map(|(twin, grams, _)| {
+                    checkpoint();
+                    Ok(standardised(grams.moments(segments.clone(), needed)?, twin, at))
+                })
                 .collect::<Result<_, ScratchError>>()?;
             let mut members: Vec<(&Moments, f64)> = own.iter().map(|m| (m, coin.weight)).collect();
             for ((twin, ..), other) in twins.iter().zip(&others) {
@@ -477,9 +483,10 @@ impl SlopesPass<'_> {
         let judged = judged.rescaled(&coin.own.0, &coin.own.1).standardised(&pool.deviation).targets(&[0]);
         let own = own.targets(&[0]);
         let judged = judged.about(&own);
-        let agreement = |variant: &Variant| match unpooled_head(pool, &own, *variant) {
-            Some(head) => [judged.score_covariance(&head, 0), judged.score_variance(&head), judged.var_y[0]],
-            None => [0.0; 3],
+        let agreement = |variant: &Variant| {
+            checkpoint();
+            let Some(head) = unpooled_head(pool, &own, *variant) else { return [0.0; 3] };
+            [judged.score_covariance(&head, 0), judged.score_variance(&head), judged.var_y[0]]
         };
         Ok(self.candidates.iter().map(agreement).collect())
     }
@@ -502,6 +509,7 @@ fn prior_heads(
     }
     let mut heads = vec![None; lanes.len()];
     for ((codes, alone, lambda, group), members) in groups {
+        checkpoint();
         let cross = Mat::from_fn(moments.mean.len(), members.len(), |i, j| {
             moments.cross[(i, lanes[members[j]].target)]
         });

@@ -9,6 +9,7 @@ use super::prepare::{Prepared, Signs, prepare, prepare_tail, scaled_until, write
 use super::survey::{Failed, Survey};
 use super::{Engine, EngineError, Market};
 use crate::cache::Key;
+use crate::jobs::checkpoint;
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
 use huracan_core::encoder::{EncoderKind, Scaler};
@@ -187,9 +188,9 @@ pub fn statistics(
         match result {
             Ok(Ok(scaler)) => scalers.push(Some(scaler)),
             Ok(Err(error)) => disk = Some(error),
-            Err(error) => {
+            Err(fault) => {
                 engine.scratch.cache().close();
-                failed.push(Failed { symbol, step: "statistics", error });
+                failed.push(Failed::new(symbol, "statistics", fault));
                 scalers.push(None);
             }
         }
@@ -355,6 +356,7 @@ fn sampled(
     let name = prepared.series.symbol.underlying();
     let phase = name.bytes().fold(0_usize, |sum, b| (31 * sum + usize::from(b)) % 65_521) % stride;
     let mut out = Vec::new();
+    checkpoint();
     for i in prepared.training_runs(rows).into_iter().flatten() {
         if (before + i) % stride == phase {
             out.push(prepared.series.time(i).0 as f64);

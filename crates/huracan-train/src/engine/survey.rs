@@ -2,6 +2,8 @@
 //! choose the universe. Leaves the aligned series on scratch for the later passes.
 
 use super::{Engine, EngineError, RELATIVE_COINS_MIN};
+use crate::jobs::{JobFault, checkpoint};
+use crate::pipeline::meter::kept_code;
 use crate::scratch::{Scratch, ScratchError};
 use crate::settings::{Settings, Universe};
 use crate::source::{CandleSource, Entry, InputFile, LoadFailure};
@@ -38,8 +40,17 @@ pub struct Failed {
     pub symbol: String,
     /// Pass in which it broke.
     pub step: &'static str,
+    /// Stable code of what happened, as it is kept.
+    pub code: String,
     /// What happened.
     pub error: String,
+}
+
+impl Failed {
+    /// A coin whose job ended with a fault.
+    pub fn new(symbol: String, step: &'static str, fault: JobFault) -> Failed {
+        Failed { symbol, step, code: kept_code(&fault).to_owned(), error: fault.text }
+    }
 }
 
 /// A coin that may be trained.
@@ -189,7 +200,7 @@ struct Look {
 enum Sight {
     Seen(Box<Look>),
     Refused(Skipped),
-    Broken(String),
+    Broken(JobFault),
 }
 
 fn name(source_index: usize) -> String {
@@ -218,7 +229,7 @@ pub fn survey(engine: &Engine<'_>, source: &dyn CandleSource) -> Result<Survey, 
             match result {
                 Ok(Ok(sight)) => sights.push((name, sight)),
                 Ok(Err(error)) => disk = Some(error),
-                Err(panic) => sights.push((name, Sight::Broken(panic))),
+                Err(fault) => sights.push((name, Sight::Broken(fault))),
             }
         },
     )?;
@@ -258,6 +269,7 @@ fn look(engine: &Engine<'_>, source: &dyn CandleSource, index: usize) -> Result<
             return Ok(refuse(symbol.to_string(), &code, text, "a readable candle series"));
         }
     };
+    checkpoint();
     let end = settings.until.unwrap_or(engine.now).min(engine.now);
     let aligned = series::align(symbol, settings.timeframe, loaded.bars, Some(end));
     let (series, mut profile) = match aligned {
@@ -266,7 +278,9 @@ fn look(engine: &Engine<'_>, source: &dyn CandleSource, index: usize) -> Result<
     };
     profile.notes.extend(loaded.notes);
     let (series, profile) = series::cut_at_last_relisting(series, &profile);
+    checkpoint();
     let costs = costs::calibrate(&series, series.len(), &settings.fees, &settings.costs);
+    checkpoint();
     let columns =
         [&series.open, &series.high, &series.low, &series.close, &series.volume, &series.quote_volume];
     let optional = [series.trades.as_ref(), series.taker_buy_base.as_ref()];
@@ -362,7 +376,7 @@ fn select(
             continue;
         }
         match sight {
-            Sight::Broken(error) => failed.push(Failed { symbol: name, step: "survey", error }),
+            Sight::Broken(fault) => failed.push(Failed::new(name, "survey", fault)),
             Sight::Refused(refused) => skipped.push(refused),
             Sight::Seen(look) => {
                 let Entry::Coin(symbol) = &entries[i] else { continue };

@@ -2,6 +2,7 @@
 
 use super::{Engine, EngineError, Outcome, Silent, run};
 use crate::cache::Cache;
+use crate::jobs::{Here, Jobs};
 use crate::scratch::Scratch;
 use crate::settings::{EncoderSettings, HeadSettings, Settings, TradingSettings};
 use crate::source::CandleSource;
@@ -60,6 +61,17 @@ pub(crate) fn run_on(
     source: &dyn CandleSource,
     cache: Arc<Cache>,
 ) -> Result<Outcome, EngineError> {
+    run_by(settings, workers, source, cache, &Here)
+}
+
+/// One run whose jobs are done by somebody.
+pub(crate) fn run_by(
+    settings: &Settings,
+    workers: usize,
+    source: &dyn CandleSource,
+    cache: Arc<Cache>,
+    jobs: &dyn Jobs,
+) -> Result<Outcome, EngineError> {
     let dir = tempfile::tempdir().unwrap();
     let scratch = Scratch::open(&dir.path().join("scratch")).unwrap().with_cache(cache);
     let engine = Engine {
@@ -69,7 +81,7 @@ pub(crate) fn run_on(
         stop: &AtomicBool::new(false),
         scratch: &scratch,
         observer: &Silent,
-        jobs: &crate::jobs::Here,
+        jobs,
     };
     run(&engine, source)
 }

@@ -1,12 +1,24 @@
 //! Laws of a whole run: what the future may not change, what the number of workers may not change,
 //! what leaving coins out may not change.
 
-use super::testing::{run_with, settings};
+use super::extra::fit::FitPass;
+use super::extra::pass::CodesPass;
+use super::passes::Pass;
+use super::slopes::SlopesPass;
+use super::statistics::StatisticsPass;
+use super::testing::{run_by, run_with, settings};
+use super::trial::TrialPass;
+use super::trial::explain::{ExplainPass, QuietWeeksPass};
 use super::*;
+use crate::cache::Cache;
+use crate::jobs::{Attempts, JobFault, JobName, Jobs, JobsError, Stopping, Trouble, fenced, stoppable};
 use crate::settings::Universe;
 use crate::source::{CandleSource, Entry, LoadFailure, Loaded, SynthSource};
 use huracan_core::synth::MarketSpec;
 use huracan_core::words::Symbol;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 fn market() -> SynthSource {
     SynthSource::new(&MarketSpec {
@@ -210,4 +222,83 @@ fn too_few_coins_for_a_relative_label_are_named() {
     });
     let error = run_with(&settings(), 1, &lonely).err().map(|e| e.code());
     assert_eq!(error, Some("too_few_coins"));
+}
+
+/// Cancels a job at one of its checkpoints, and counts them.
+struct StopsAt {
+    checkpoint: usize,
+    reached: AtomicUsize,
+}
+
+impl Stopping for StopsAt {
+    fn fault(&self) -> Option<JobFault> {
+        let reached = 1 + self.reached.fetch_add(1, Ordering::Relaxed);
+        (reached >= self.checkpoint).then(|| JobFault::permanent("cancelled", "somebody cancelled it"))
+    }
+}
+
+/// Checkpoints after which the cancelled job of a stage is not let go on: one in the middle of its work.
+const STOPPED_AT: usize = 3;
+
+/// Checkpoints that were reached, and what it came to.
+type End = (usize, Result<(), JobFault>);
+
+/// Does jobs here, but for one of every stage, which is cancelled: another coin's every time.
+#[derive(Default)]
+struct CancelsOneOfEveryStage {
+    /// Stage and name.
+    cancelled: Mutex<BTreeMap<&'static str, String>>,
+    ends: Mutex<BTreeMap<(&'static str, String), End>>,
+}
+
+impl Jobs for CancelsOneOfEveryStage {
+    fn declare(&self, stage: &'static str, names: &[String]) -> Result<(), JobsError> {
+        let mut cancelled = self.cancelled.lock().unwrap();
+        let taken: BTreeSet<String> = cancelled.values().cloned().collect();
+        // The first coins are those that others are measured by.
+        let name = names.iter().rev().find(|name| !taken.contains(*name)).unwrap();
+        cancelled.insert(stage, name.clone());
+        Ok(())
+    }
+
+    fn perform(&self, job: JobName<'_>, work: &mut Attempts<'_>) -> Result<(), Trouble> {
+        let is_cancelled = self.cancelled.lock().unwrap()[job.stage] == job.name;
+        let checkpoint = if is_cancelled { STOPPED_AT } else { usize::MAX };
+        let stops = Arc::new(StopsAt { checkpoint, reached: AtomicUsize::new(0) });
+        let ended = fenced(|| stoppable(stops.clone(), || work(1))).and_then(|ended| ended);
+        let end = (stops.reached.load(Ordering::Relaxed), ended.clone());
+        self.ends.lock().unwrap().insert((job.stage, job.name.to_owned()), end);
+        Ok(ended?)
+    }
+}
+
+#[test]
+fn a_job_that_is_cancelled_stops_in_the_middle_of_any_stage_and_every_other_is_done() {
+    let jobs = CancelsOneOfEveryStage::default();
+    let outcome = run_by(&settings(), 2, &market(), Arc::new(Cache::none()), &jobs).unwrap();
+    let (cancelled, ends) = (jobs.cancelled.into_inner().unwrap(), jobs.ends.into_inner().unwrap());
+    let stages = [
+        "survey",
+        StatisticsPass::STAGE,
+        FitPass::STAGE,
+        CodesPass::STAGE,
+        SlopesPass::STAGE,
+        TrialPass::STAGE,
+        QuietWeeksPass::STAGE,
+        ExplainPass::STAGE,
+    ];
+    assert_eq!(cancelled.keys().copied().collect::<BTreeSet<_>>(), BTreeSet::from(stages));
+    for ((stage, name), (reached, ended)) in &ends {
+        if cancelled[stage] == *name {
+            let code = ended.as_ref().map_err(|fault| fault.code.as_str());
+            assert_eq!((code, *reached), (Err("cancelled"), STOPPED_AT), "{stage} {name}");
+        } else {
+            assert_eq!(*ended, Ok(()), "{stage} {name}");
+        }
+    }
+    // A stage without which a coin is not trained says so; without the others it goes on.
+    let failed = outcome.failed.iter().map(|failed| (failed.step, (&failed.symbol, failed.code.as_str())));
+    let needed = ["survey", StatisticsPass::STAGE, SlopesPass::STAGE, TrialPass::STAGE];
+    let expected = needed.map(|stage| (stage, (&cancelled[stage], "cancelled")));
+    assert_eq!(failed.collect::<BTreeMap<_, _>>(), BTreeMap::from(expected));
 }

@@ -7,8 +7,8 @@
 //! a store that fails condemns nobody: the run ends, and the next one tries the job as if it were new.
 
 use super::{
-    Attempts, Cancel, Here, Hire, JobFault, JobName, Jobs, JobsError, REMEMBERED_DAYS, Trouble, fenced,
-    stoppable,
+    Attempts, Cancel, Here, Hire, JobFault, JobName, Jobs, JobsError, MEMORY_CAP, REMEMBERED_DAYS, Trouble,
+    fenced, stoppable,
 };
 use crate::cache::looked_for_by_this_thread;
 use crate::pipeline::meter::{ThreadMeter, resident_bytes};
@@ -222,16 +222,16 @@ impl Jobs for LedgerHands<'_> {
             }
             // It could not be made again just like that: it is a job like any other now.
         }
-        let suspect = self.suspects.contains(&id);
+        let mut alone = self.suspects.contains(&id);
         loop {
             if self.is_lost.load(Ordering::Relaxed) {
                 return Here.perform(job, work);
             }
-            let (beside, whole) = match suspect {
+            let (beside, whole) = match alone {
                 false => (Some(self.floor.read().unwrap_or_else(PoisonError::into_inner)), None),
                 true => (None, Some(self.floor.write().unwrap_or_else(PoisonError::into_inner))),
             };
-            let begun = match suspect {
+            let begun = match alone {
                 false => ledger.started(&id, &self.office.worker),
                 true => ledger.started_alone(&id, &self.office.worker),
             };
@@ -243,7 +243,7 @@ impl Jobs for LedgerHands<'_> {
                     continue;
                 }
             };
-            let (ended, usage) = self.attempt(&id, number, suspect, work);
+            let (ended, usage) = self.attempt(&id, number, alone, work);
             drop((beside, whole));
             let fault = match ended {
                 Ok(()) => {
@@ -257,6 +257,8 @@ impl Jobs for LedgerHands<'_> {
                 }
                 Err(fault) => fault,
             };
+            // Whose memory it was shows with nothing else beside it.
+            alone |= fault.code == MEMORY_CAP;
             let rules = &self.office.rules.retry;
             let error = JobError {
                 code: fault.code.clone(),
@@ -412,7 +414,9 @@ fn look(watched: &Watched, caps: Caps, at_rest: u64) {
     for job in running.values() {
         let wall_s = job.began.elapsed().as_secs_f64();
         if let Some(cap_s) = caps.wall_s.filter(|cap_s| wall_s > *cap_s) {
-            job.cancel.raise(JobFault::permanent(
+            // It may pass: how long a job takes depends on what else the machine does, and what it has made
+            // is kept.
+            job.cancel.raise(JobFault::transient(
                 "wall_cap",
                 format!("took longer than {cap_s} s, its cap (jobs.wall_cap_s)"),
             ));
@@ -439,7 +443,7 @@ fn look(watched: &Watched, caps: Caps, at_rest: u64) {
         let alone = job.alone || running.len() == 1;
         // Beside others it may not have been its own fault.
         let fault = if alone { JobFault::permanent } else { JobFault::transient };
-        job.cancel.raise(fault("memory_cap", text));
+        job.cancel.raise(fault(MEMORY_CAP, text));
     }
 }
 
@@ -519,6 +523,103 @@ mod tests {
         }
         assert_eq!(row(&ledger).attempt, 1);
         assert!(ledger.verify_exactly_once("run").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_job_over_its_wall_cap_is_tried_again() {
+        let stop = AtomicBool::new(false);
+        let caps = Caps { wall_s: Some(0.05), memory_bytes: None };
+        let (_folder, ledger, office) = office(&stop, Rules { caps, ..at_once() });
+        let hands = office.hire("run").unwrap();
+        hands.declare(JOB.stage, &[JOB.name.to_owned()]).unwrap();
+        let slow_at_first = |number: u32| {
+            if number > 1 {
+                return Ok(());
+            }
+            loop {
+                checkpoint();
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        };
+        hands.perform(JOB, &mut { slow_at_first }).unwrap();
+        assert_eq!((row(&ledger).status, row(&ledger).attempt), (Status::Completed, 2));
+    }
+
+    const CAP_BYTES: u64 = 64 << 20;
+
+    /// Held by tests that take memory: it is the whole process's that is measured.
+    static HOARDING: Mutex<()> = Mutex::new(());
+
+    /// Takes memory, and touches it, until it is stopped.
+    fn hoard() -> Result<(), JobFault> {
+        let mut held: Vec<Vec<u8>> = Vec::new();
+        for _ in 0..60 {
+            checkpoint();
+            held.push(std::hint::black_box(vec![1; (CAP_BYTES / 4) as usize]));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_job_over_the_memory_cap_stops_at_its_next_checkpoint_and_is_given_up_where_it_was_alone() {
+        if resident_bytes().is_none() {
+            return;
+        }
+        let _hoarding = lock(&HOARDING);
+        let stop = AtomicBool::new(false);
+        let caps = Caps { wall_s: None, memory_bytes: Some(CAP_BYTES) };
+        let (_folder, ledger, office) = office(&stop, Rules { caps, ..at_once() });
+        let hands = office.hire("run").unwrap();
+        hands.declare(JOB.stage, &[JOB.name.to_owned()]).unwrap();
+        let fault = fault_of(hands.perform(JOB, &mut |_| hoard()));
+        assert_eq!(
+            (fault.code.as_str(), row(&ledger).status, row(&ledger).attempt),
+            (MEMORY_CAP, Status::Failed, 1)
+        );
+    }
+
+    #[test]
+    fn of_jobs_over_the_memory_cap_together_the_youngest_stops_and_is_tried_again_alone() {
+        if resident_bytes().is_none() {
+            return;
+        }
+        let _hoarding = lock(&HOARDING);
+        let stop = AtomicBool::new(false);
+        let caps = Caps { wall_s: None, memory_bytes: Some(CAP_BYTES) };
+        let (_folder, ledger, office) = office(&stop, Rules { caps, ..at_once() });
+        let hands = office.hire("run").unwrap();
+        let older = JobName { name: "ETHUSDT", item: 1, ..JOB };
+        hands.declare(JOB.stage, &[JOB.name.to_owned(), older.name.to_owned()]).unwrap();
+        let is = |job: JobName<'_>, status: Status| {
+            ledger.job(&JobId::new("run", job.stage, job.name)).unwrap().0.status == status
+        };
+        let until = |seen: &dyn Fn() -> bool| {
+            while !seen() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        };
+        let older_is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let older = scope.spawn(|| {
+                hands.perform(older, &mut |_| {
+                    until(&|| is(JOB, Status::Running));
+                    until(&|| !is(JOB, Status::Running));
+                    std::thread::sleep(Duration::from_millis(100));
+                    older_is_over.store(true, Ordering::Relaxed);
+                    Ok(())
+                })
+            });
+            until(&|| is(JobName { name: "ETHUSDT", ..JOB }, Status::Running));
+            let mut others_were_over = Vec::new();
+            let ended = hands.perform(JOB, &mut |number| {
+                others_were_over.push(older_is_over.load(Ordering::Relaxed));
+                if number == 1 { hoard() } else { Ok(()) }
+            });
+            assert!(ended.is_ok() && older.join().unwrap().is_ok());
+            assert_eq!(others_were_over, [false, true]);
+        });
+        assert!(row(&ledger).alone && row(&ledger).attempt == 2 && is(older, Status::Completed));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod worker;
 use crate::scratch::Beyond;
 use huracan_jobs::Usage;
 use huracan_store::StoreError;
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -174,10 +175,21 @@ pub fn checkpoint() {
 /// # Errors
 /// The fault.
 pub fn fenced<T>(work: impl FnOnce() -> T) -> Result<T, JobFault> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| match panic.downcast::<Cancelled>() {
-        Ok(cancelled) => cancelled.0,
-        Err(panic) => JobFault::permanent("panicked", crate::pool::message(&*panic)),
-    })
+    catch_unwind(AssertUnwindSafe(work)).map_err(|unwound| fault_of_unwinding(&*unwound))
+}
+
+/// Code of a job that was over its memory cap.
+pub const MEMORY_CAP: &str = "memory_cap";
+
+/// Code of a job that panicked.
+pub const PANICKED: &str = "panicked";
+
+/// What a job that unwound ended with: the fault it was told to stop for at a [`checkpoint`], else a panic.
+pub fn fault_of_unwinding(unwound: &(dyn Any + Send)) -> JobFault {
+    match unwound.downcast_ref::<Cancelled>() {
+        Some(Cancelled(fault)) => fault.clone(),
+        None => JobFault::permanent(PANICKED, crate::pool::message(unwound)),
+    }
 }
 
 /// One job by name.

@@ -2,7 +2,7 @@
 //! their results left in the store before they are said to be done.
 
 use super::vault::{Shared, Vault};
-use super::{Here, JobFault, Stopping, fenced, stoppable};
+use super::{Here, JobFault, MEMORY_CAP, Stopping, fenced, stoppable};
 use crate::engine::work::{Knowledge, Parts};
 use crate::engine::{Engine, Silent};
 use crate::pipeline::meter::{ThreadMeter, resident_bytes};
@@ -11,6 +11,7 @@ use crate::settings::Settings;
 use huracan_core::words::UtcMs;
 use huracan_jobs::{CancelReason, CancelToken, Claimed, Done, Handler, JobError, Usage};
 use huracan_store::{Store, sha256_hex};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +34,7 @@ pub struct Bench {
     troubles: AtomicU32,
     runs: Mutex<Vec<Arc<Run>>>,
     opened: AtomicU64,
+    crew: Arc<Mutex<Crew>>,
 }
 
 /// Code of a fault that lies in the worker and not in the job: it is of another build, or looks into
@@ -110,6 +112,7 @@ impl Bench {
             troubles,
             runs,
             opened,
+            crew: Arc::default(),
         }
     }
 
@@ -187,7 +190,10 @@ impl Drop for Bench {
 
 impl Handler for Bench {
     fn run(&self, job: &Claimed, cancel: &CancelToken) -> Result<Done, JobError> {
+        let member = Member::join(&self.crew);
         let stopping = Arc::new(Caps {
+            number: member.number,
+            crew: self.crew.clone(),
             cancel: cancel.clone(),
             memory_bytes: job.caps.memory_bytes,
             at_rest_bytes: self.at_rest_bytes,
@@ -195,6 +201,7 @@ impl Handler for Bench {
         });
         let meter = ThreadMeter::start();
         let ended = fenced(|| stoppable(stopping, || self.perform(job))).and_then(|ended| ended);
+        drop(member);
         let used = meter.stop();
         let usage = Usage {
             cpu_s: used.cpu_s.unwrap_or(0.0),
@@ -231,8 +238,54 @@ impl Handler for Bench {
     }
 }
 
-/// What stops a worker's job: its token, or the memory of its process.
+/// The jobs that a worker does at a time.
+#[derive(Default)]
+struct Crew {
+    begun: u64,
+    /// Numbers in the order in which they began.
+    running: BTreeSet<u64>,
+    /// The one that was told to stop for all of them.
+    leaving: Option<u64>,
+}
+
+impl Crew {
+    /// Whether a job is the one to stop where they hold too much together: the youngest, one at a time.
+    fn must_leave(&mut self, number: u64) -> bool {
+        if self.leaving.is_none() && self.running.last() == Some(&number) {
+            self.leaving = Some(number);
+        }
+        self.leaving == Some(number)
+    }
+}
+
+/// A job among those of its worker, until it is dropped.
+struct Member {
+    crew: Arc<Mutex<Crew>>,
+    number: u64,
+}
+
+impl Member {
+    fn join(crew: &Arc<Mutex<Crew>>) -> Member {
+        let mut held = crew.lock().unwrap_or_else(PoisonError::into_inner);
+        held.begun += 1;
+        let number = held.begun;
+        held.running.insert(number);
+        Member { crew: crew.clone(), number }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let mut crew = self.crew.lock().unwrap_or_else(PoisonError::into_inner);
+        crew.running.remove(&self.number);
+        crew.leaving = crew.leaving.filter(|leaving| *leaving != self.number);
+    }
+}
+
+/// What stops a worker's job: its token, or the memory of its process where it is the youngest.
 struct Caps {
+    number: u64,
+    crew: Arc<Mutex<Crew>>,
     cancel: CancelToken,
     memory_bytes: Option<u64>,
     at_rest_bytes: u64,
@@ -242,7 +295,7 @@ struct Caps {
 impl Stopping for Caps {
     fn fault(&self) -> Option<JobFault> {
         let said = |reason: CancelReason| match reason {
-            CancelReason::WallCap => JobFault::permanent("wall_cap", "took longer than its cap"),
+            CancelReason::WallCap => JobFault::transient("wall_cap", "took longer than its cap"),
             CancelReason::Cancelled => JobFault::permanent("cancelled", "cancelled"),
             CancelReason::LeaseLost => JobFault::transient("lease_lost", "its lease was lost"),
             CancelReason::Stopping => JobFault::transient("stopping", "the worker stops"),
@@ -252,12 +305,75 @@ impl Stopping for Caps {
         }
         let cap = self.memory_bytes?;
         let held = resident_bytes()?.saturating_sub(self.at_rest_bytes);
-        (held > cap.saturating_mul(self.concurrency as u64)).then(|| {
+        let is_over = held > cap.saturating_mul(self.concurrency as u64);
+        let must_leave = || self.crew.lock().unwrap_or_else(PoisonError::into_inner).must_leave(self.number);
+        (is_over && must_leave()).then(|| {
             let text =
                 format!("the worker held {} MiB, its jobs may hold {} MiB each", held >> 20, cap >> 20);
             // Beside others it may not have been its own fault.
             let fault = if self.concurrency == 1 { JobFault::permanent } else { JobFault::transient };
-            fault("memory_cap", text)
+            fault(MEMORY_CAP, text)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caps(member: &Member, memory_bytes: Option<u64>, concurrency: usize) -> Caps {
+        Caps {
+            number: member.number,
+            crew: member.crew.clone(),
+            cancel: CancelToken::new(),
+            memory_bytes,
+            at_rest_bytes: 0,
+            concurrency,
+        }
+    }
+
+    #[test]
+    fn of_jobs_over_the_memory_cap_together_only_the_youngest_is_stopped() {
+        if resident_bytes().is_none() {
+            return;
+        }
+        let crew = Arc::default();
+        let [older, younger] = [Member::join(&crew), Member::join(&crew)];
+        let of = |member: &Member| caps(member, Some(0), 2).fault();
+        assert_eq!(of(&older), None);
+        let fault = of(&younger).unwrap();
+        assert_eq!((fault.code.as_str(), fault.transient), (MEMORY_CAP, true));
+        // One that begins before the youngest has stopped does not take its place.
+        let newest = Member::join(&crew);
+        assert_eq!((of(&older), of(&newest), of(&younger).is_some()), (None, None, true));
+        drop(younger);
+        assert_eq!((of(&older), of(&newest).is_some()), (None, true));
+        drop(newest);
+        assert!(of(&older).is_some(), "it is the youngest now");
+    }
+
+    #[test]
+    fn a_job_that_is_over_the_memory_cap_by_itself_is_not_tried_again() {
+        if resident_bytes().is_none() {
+            return;
+        }
+        let member = Member::join(&Arc::default());
+        let of = |memory_bytes| caps(&member, memory_bytes, 1).fault();
+        assert_eq!((of(None), of(Some(u64::MAX))), (None, None));
+        let fault = of(Some(0)).unwrap();
+        assert_eq!((fault.code.as_str(), fault.transient), (MEMORY_CAP, false));
+    }
+
+    #[test]
+    fn a_job_over_its_wall_cap_may_be_tried_again_and_a_cancelled_one_may_not() {
+        let member = Member::join(&Arc::default());
+        for (reason, told) in
+            [(CancelReason::WallCap, ("wall_cap", true)), (CancelReason::Cancelled, ("cancelled", false))]
+        {
+            let caps = caps(&member, None, 1);
+            caps.cancel.cancel(reason);
+            let fault = caps.fault().unwrap();
+            assert_eq!((fault.code.as_str(), fault.transient), told);
+        }
     }
 }

@@ -11,9 +11,26 @@ use huracan_store::runs::{self, RunLog};
 use huracan_store::{StoreError, run_id};
 use std::collections::BTreeMap;
 
-/// What to do about a coin whose job broke.
-const COIN_HELP: &str = "the other coins are not affected; look at the coin's candles with `huracan data \
-     check`, and report the error if they are sound";
+/// What to do about a coin whose job failed, by the code of its failure.
+fn coin_help(code: &str) -> &'static str {
+    match code {
+        "wall_cap" => {
+            "the other coins are not affected; raise `jobs.wall_cap_s` and let the job be tried again with \
+             `huracan jobs retry`"
+        }
+        "memory_cap" => {
+            "the other coins are not affected; raise `jobs.memory_cap_mib` and let the job be tried again with \
+             `huracan jobs retry`"
+        }
+        "cancelled" | "skipped" => {
+            "the other coins are not affected; `huracan jobs retry` lets the job be tried again, in the next run"
+        }
+        _ => {
+            "the other coins are not affected; look at the coin's candles with `huracan data check`, and report \
+             the error if they are sound"
+        }
+    }
+}
 
 /// The lines of all coins that failed: those the Engine names, and those whose last attempt failed
 /// without it.
@@ -32,9 +49,9 @@ pub(super) fn coins<'f>(
                 at: now.into(),
                 symbol: Some(failed.symbol.clone()),
                 step: failed.step.to_owned(),
-                code: "job_broke".to_owned(),
+                code: failed.code.clone(),
                 error_chain: vec![failed.error.clone()],
-                help: COIN_HELP.to_owned(),
+                help: coin_help(&failed.code).to_owned(),
                 attempts: Some(1),
                 tried: Vec::new(),
             },
@@ -49,7 +66,7 @@ pub(super) fn coins<'f>(
 }
 
 fn of_history(history: &JobHistory, now: UtcMs) -> Failure {
-    let (code, chain) = history.failure().unwrap_or(("job_broke", &[]));
+    let (code, chain) = history.failure().unwrap_or((meter::JOB_BROKE, &[]));
     let untold = || vec!["the job told no error".to_owned()];
     Failure {
         at: now.into(),
@@ -57,7 +74,7 @@ fn of_history(history: &JobHistory, now: UtcMs) -> Failure {
         step: history.stage.to_owned(),
         code: code.to_owned(),
         error_chain: if chain.is_empty() { untold() } else { chain.to_vec() },
-        help: COIN_HELP.to_owned(),
+        help: coin_help(code).to_owned(),
         attempts: Some(history.attempts.len() as u32),
         tried: history.tried(),
     }
@@ -169,6 +186,7 @@ impl RunError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jobs::JobFault;
     use crate::pipeline::meter::{JobFacts, JobOutcome};
 
     #[test]
@@ -198,6 +216,7 @@ mod tests {
         let named = |symbol: &str| Failed {
             symbol: symbol.to_owned(),
             step: "trial",
+            code: "job_broke".to_owned(),
             error: "as the Engine says".to_owned(),
         };
         let engine = [named("BTCUSDT"), named("ETHUSDT")];
@@ -208,5 +227,26 @@ mod tests {
         assert_eq!(told(1), ("ETHUSDT".to_owned(), "timed_out", Some(2)));
         assert_eq!(told(2), ("XRPUSDT".to_owned(), "timed_out", Some(1)));
         assert_eq!((lines[1].error_chain.as_slice(), lines[1].tried.len()), (&["slower".to_owned()][..], 2));
+    }
+
+    #[test]
+    fn what_to_do_about_a_coin_follows_from_why_its_job_stopped() {
+        let failed = |code: &str| {
+            let fault = JobFault::permanent(code, "as the job says");
+            Failed::new(format!("{code}USDT"), "trial", fault)
+        };
+        let advice = [
+            ("cancelled", "cancelled", "`huracan jobs retry`"),
+            ("memory_cap", "memory_cap", "`jobs.memory_cap_mib`"),
+            ("panicked", "job_broke", "`huracan data check`"),
+            ("skipped", "skipped", "`huracan jobs retry`"),
+            ("wall_cap", "wall_cap", "`jobs.wall_cap_s`"),
+        ];
+        let lines = coins(advice.map(|(code, ..)| failed(code)).iter(), &[], UtcMs(0));
+        assert_eq!(lines.len(), advice.len());
+        for (line, (_, kept, help)) in lines.iter().zip(advice) {
+            assert_eq!(line.code, kept);
+            assert!(line.help.contains(help), "{kept}: {}", line.help);
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! `Usage`, one thread's job by [`ThreadMeter`], and a job from start to end by [`measured`].
 
 use crate::engine::Observer;
+use crate::jobs::{JobFault, PANICKED, fault_of_unwinding};
 use std::fs;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -63,6 +64,14 @@ impl JobOutcome {
     }
 }
 
+/// Code of a job that panicked, as it is kept.
+pub const JOB_BROKE: &str = "job_broke";
+
+/// The code that a fault is kept under.
+pub fn kept_code(fault: &JobFault) -> &str {
+    if fault.code == PANICKED { JOB_BROKE } else { &fault.code }
+}
+
 /// An error and its causes, outermost first; a cause that its effect already tells is left out.
 pub fn error_chain(error: &dyn std::error::Error) -> Vec<String> {
     let mut chain = vec![error.to_string()];
@@ -91,8 +100,9 @@ pub struct Attempt<'a> {
 }
 
 /// Runs an attempt on this thread inside its span, and tells the observer what it used. `came_to`
-/// reads outcome, requests and whether the result was cached from what `work` returned; a panic is
-/// told as a failure and goes on. The observer is told inside the span.
+/// reads outcome, requests and whether the result was cached from what `work` returned; a panic, and a job
+/// that was told to stop, are told as failures by their own codes and go on. The observer is told inside the
+/// span.
 pub fn measured<T>(
     observer: &dyn Observer,
     attempt: Attempt<'_>,
@@ -106,9 +116,10 @@ pub fn measured<T>(
     let used = meter.stop();
     let (outcome, requests, cached) = match &result {
         Ok(value) => came_to(value),
-        Err(panic) => {
-            let error_chain = vec![crate::pool::message(&**panic)];
-            (JobOutcome::Failed { code: "job_broke".to_owned(), error_chain }, 0, false)
+        Err(unwound) => {
+            let fault = fault_of_unwinding(&**unwound);
+            let code = kept_code(&fault).to_owned();
+            (JobOutcome::Failed { code, error_chain: vec![fault.text] }, 0, false)
         }
     };
     span.record("elapsed_ms", (1e3 * used.wall_s).round() as u64);
@@ -126,7 +137,7 @@ pub fn measured<T>(
         outcome,
     });
     drop(entered);
-    result.unwrap_or_else(|panic| resume_unwind(panic))
+    result.unwrap_or_else(|unwound| resume_unwind(unwound))
 }
 
 /// The name given, else the thread's, else its number.
@@ -262,7 +273,8 @@ fn field(text: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
+    use crate::jobs::{Cancel, checkpoint, fenced, stoppable};
+    use std::sync::{Arc, Mutex};
 
     #[test]
     fn processor_time_is_found_behind_any_process_name() {
@@ -340,5 +352,21 @@ mod tests {
             (code.as_str(), error_chain.as_slice()),
             ("job_broke", &["a broken promise".to_owned()][..])
         );
+    }
+
+    #[test]
+    fn a_job_that_was_told_to_stop_is_told_with_the_reason_and_ends_with_it() {
+        for code in ["wall_cap", "memory_cap", "cancelled"] {
+            let told = Told::default();
+            let cancel = Arc::new(Cancel::default());
+            let fault = JobFault::permanent(code, "why it was stopped");
+            let attempt = Attempt { stage: "trial", symbol: "BTCUSDT", number: 1, worker: "w" };
+            cancel.raise(fault.clone());
+            let work = || measured(&told, attempt, checkpoint, |()| (JobOutcome::Completed, 0, false));
+            assert_eq!(fenced(|| stoppable(cancel, work)), Err(fault));
+            let told = told.0.into_inner().unwrap();
+            let error_chain = vec!["why it was stopped".to_owned()];
+            assert_eq!(told[0].outcome, JobOutcome::Failed { code: code.to_owned(), error_chain });
+        }
     }
 }

@@ -24,7 +24,7 @@ pub use report::{RunFacts, canary_facts, report_data};
 use crate::engine::survey::Failed;
 use crate::engine::verdicts::CoinVerdict;
 use crate::engine::{Observer, Outcome};
-use crate::jobs::{JobFault, JobName, Jobs, JobsError, Trouble};
+use crate::jobs::{JobFault, JobName, Jobs, JobsError, PANICKED, Trouble};
 use crate::pool::{Fenced, Interrupted, run_ordered};
 use crate::settings::Settings;
 use huracan_core::choose::champion::RunEvidence;
@@ -210,12 +210,12 @@ fn write_models<'a>(
             let verdict = &verdicts[n];
             let symbol = names[n].clone();
             publication.observer.stage_advanced(STAGE, n + 1, &symbol);
-            let fail = |error: String| failed.push(Failed { symbol, step: STAGE, error });
-            match result.unwrap_or_else(|panic| Err(JobFault::permanent("panicked", panic).into())) {
+            let fail = |fault: JobFault| failed.push(Failed::new(symbol, STAGE, fault));
+            match result.unwrap_or_else(|panic| Err(JobFault::permanent(PANICKED, panic).into())) {
                 Ok(Ok((artifacts, written))) => candidates.push(Candidate { verdict, artifacts, written }),
-                Ok(Err(error @ StoreError::Refused { .. })) => fail(error.to_string()),
+                Ok(Err(error @ StoreError::Refused { .. })) => fail(JobFault::from(&error)),
                 Ok(Err(error)) => broken = broken.take().or(Some(error.into())),
-                Err(Trouble::Fault(fault)) => fail(fault.text),
+                Err(Trouble::Fault(fault)) => fail(fault),
                 Err(Trouble::Jobs(error)) => broken = broken.take().or(Some(error.into())),
             }
         },

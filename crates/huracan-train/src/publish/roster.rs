@@ -166,7 +166,7 @@ fn failed(
     unwritten: &[Failed],
 ) -> BTreeMap<String, roster::Failed> {
     let mut out = BTreeMap::new();
-    for Failed { symbol, step, error } in publication.outcome.failed.iter().chain(unwritten) {
+    for Failed { symbol, step, error, .. } in publication.outcome.failed.iter().chain(unwritten) {
         if !ranked.contains(symbol) {
             let line =
                 || roster::Failed { symbol: symbol.clone(), step: (*step).to_owned(), error: error.clone() };

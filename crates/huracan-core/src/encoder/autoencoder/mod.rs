@@ -12,7 +12,7 @@ mod train;
 mod tests;
 
 pub use network::{NamedArray, Network, Scratch};
-pub use train::{AutoencoderSpec, train};
+pub use train::{AutoencoderSpec, train, train_watched};
 
 /// Mean Huber loss a feature after an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]

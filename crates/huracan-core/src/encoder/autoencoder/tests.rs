@@ -207,3 +207,13 @@ fn arrays_give_back_the_network_bit_for_bit_and_strangers_are_checked() {
     assert!(!refused(&|a| (a[6].1, a[6].2) = (vec![P, 0], Vec::new())).is_empty());
     assert!(!refused(&|a| a.iter_mut().for_each(|a| a.2.clear())).is_empty());
 }
+
+#[test]
+fn whoever_watches_the_training_hears_of_every_batch_and_changes_nothing() {
+    let (rows, holdout) = (surface(500, 1), surface(300, 2));
+    let heard = std::cell::Cell::new(0);
+    let hear = || heard.set(heard.get() + 1);
+    let watched = train_watched(&spec(), rows.as_ref(), holdout.as_ref(), Seed(3), None, &hear).unwrap();
+    assert_eq!(watched, trained(&spec(), 500));
+    assert_eq!(heard.get(), watched.loss.len() * 500_usize.div_ceil(spec().batch));
+}

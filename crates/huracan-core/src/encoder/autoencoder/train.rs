@@ -83,6 +83,20 @@ pub fn train(
     seed: Seed,
     warm: Option<&Network>,
 ) -> Option<Trained> {
+    train_watched(spec, rows, holdout, seed, warm, &|| {})
+}
+
+/// As [`train`]; `each_batch` is called before every mini-batch and may unwind.
+///
+/// `None` as there.
+pub fn train_watched(
+    spec: &AutoencoderSpec,
+    rows: MatRef<'_, f32>,
+    holdout: MatRef<'_, f32>,
+    seed: Seed,
+    warm: Option<&Network>,
+    each_batch: &dyn Fn(),
+) -> Option<Trained> {
     let (p, n, m) = (rows.nrows(), rows.ncols(), holdout.ncols());
     if !spec.sound() || n == 0 || m == 0 || holdout.nrows() != p || !finite(rows) || !finite(holdout) {
         return None;
@@ -114,7 +128,8 @@ pub fn train(
     let mut best = warm.map(|_| (run.holdout_loss(&network, holdout), 0, network.clone()));
     let mut loss = Vec::new();
     for epoch in 1..=spec.epochs_max {
-        let train = run.epoch(&mut network, rows, rate, seed.child("autoencoder epoch", epoch as u64));
+        let seed = seed.child("autoencoder epoch", epoch as u64);
+        let train = run.epoch(&mut network, rows, rate, seed, each_batch);
         let holdout = run.holdout_loss(&network, holdout);
         loss.push(TrainingEpoch { train, holdout });
         let better = holdout.is_finite() && best.as_ref().is_none_or(|(least, _, _)| holdout < *least);
@@ -148,12 +163,20 @@ struct Run {
 
 impl Run {
     /// One pass over the rows in a new order; mean loss of the rows as they were shown.
-    fn epoch(&mut self, network: &mut Network, rows: MatRef<'_, f32>, rate: f32, seed: Seed) -> f64 {
+    fn epoch(
+        &mut self,
+        network: &mut Network,
+        rows: MatRef<'_, f32>,
+        rate: f32,
+        seed: Seed,
+        each_batch: &dyn Fn(),
+    ) -> f64 {
         let p = rows.nrows();
         let mut rng = seed.rng();
         self.order.shuffle(&mut rng);
         let mut sum = 0.0;
         for from in (0..rows.ncols()).step_by(self.size) {
+            each_batch();
             let b = self.size.min(rows.ncols() - from);
             for (s, &i) in self.order[from..from + b].iter().enumerate() {
                 copy_column(rows, i, &mut self.batch.target[s * p..][..p]);

@@ -29,6 +29,21 @@ pub fn fit(
     held_out: Option<HeldOut<'_>>,
     spec: &TreesSpec,
 ) -> Option<Ensemble> {
+    fit_watched(rows, target, weight, init, held_out, spec, &|| {})
+}
+
+/// As [`fit`]; `each_round` is called before every round and may unwind.
+///
+/// `None` as there.
+pub fn fit_watched(
+    rows: &Binned,
+    target: &[f64],
+    weight: Option<&[f64]>,
+    init: Option<&[f64]>,
+    held_out: Option<HeldOut<'_>>,
+    spec: &TreesSpec,
+    each_round: &dyn Fn(),
+) -> Option<Ensemble> {
     let n = rows.rows();
     if !spec.is_valid() || n > i32::MAX as usize {
         return None;
@@ -48,6 +63,7 @@ pub fn fit(
     let mut ensemble = Ensemble { features: rows.edges().features(), base, trees: Vec::new() };
     let mut kept = 0;
     for round in 0..spec.rounds {
+        each_round();
         let Some(scale) = quantise::cells(&residual, &weights, &mut cells) else { break };
         let some = (spec.feature_share < 1.0).then(|| Chosen::new(draw_features(&usable, spec, round)));
         let limits = Limits {

@@ -27,7 +27,7 @@ mod tests;
 pub use arrays::TreesError;
 pub use bins::{BinEdges, Binned, EDGES_MAX};
 pub use ensemble::Ensemble;
-pub use fit::fit;
+pub use fit::{fit, fit_watched};
 
 use crate::words::Seed;
 

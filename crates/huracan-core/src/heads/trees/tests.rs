@@ -445,3 +445,14 @@ fn arrays_give_the_ensemble_back_and_hostile_ones_an_error() {
     let error = read(&looped).unwrap_err().to_string();
     assert_eq!(error, "trees: left value 0 is 0, expected a later node or a leaf that has no parent yet");
 }
+
+#[test]
+fn whoever_watches_a_fit_hears_of_every_round_and_changes_nothing() {
+    let Planted { rows, y } = planted(3, 400, 5, 0.6);
+    let binned = binned(&rows);
+    let heard = std::cell::Cell::new(0);
+    let hear = || heard.set(heard.get() + 1);
+    let watched = fit_watched(&binned, &y, None, None, None, &eager(), &hear).unwrap();
+    assert_eq!(Some(&watched), fit(&binned, &y, None, None, None, &eager()).as_ref());
+    assert_eq!(heard.get(), eager().rounds);
+}

@@ -52,10 +52,10 @@ pub(super) fn encode(
             Ok(Ok(())) => {}
             Ok(Err(error)) => disk = Some(error),
             // It goes on without these codes.
-            Err(panic) => {
+            Err(fault) => {
                 engine.scratch.cache().close();
                 is_whole = false;
-                engine.observer.note(&format!("{} has no codes learnt on rows: {panic}", names[i]));
+                engine.observer.note(&format!("{} has no codes learnt on rows: {fault}", names[i]));
                 let nothing = FoldBlocks::default();
                 let left = (0..plan.folds.len()).try_for_each(|f| leave(engine, i, f, &nothing));
                 disk = left.err().or(disk.take());

@@ -43,6 +43,7 @@ impl Book {
         let mut index: Vec<(UtcMs, u32, u32)> = Vec::new();
         let mut columns: Vec<Vec<f64>> = Vec::with_capacity(survey.coins.len());
         for (i, known) in statistics.coins.iter().enumerate() {
+            checkpoint();
             let flat = known.as_ref().map(|known| source.sample(i, &known.scaler)).transpose()?;
             let flat = flat.unwrap_or_default();
             let rows = flat.chunks_exact(p + 2).enumerate();
@@ -358,7 +359,8 @@ impl FitPass<'_> {
             });
             let seed = settings.seed.child("autoencoder", e as u64);
             let (learning, held) = (rows.get(.., ..split), rows.get(.., split..));
-            let fit = |warm| autoencoder::train(&settings.encoder.autoencoder, learning, held, seed, warm);
+            let spec = &settings.encoder.autoencoder;
+            let fit = |warm| autoencoder::train_watched(spec, learning, held, seed, warm, &checkpoint);
             // One of another rank has another shape and starts anew.
             match fit(warm).or_else(|| fit(None)) {
                 Some(trained) => {
@@ -408,12 +410,15 @@ fn trees_of(
     };
     let (start, held) = (UtcMs(i64::MIN), of_half(held_from, inner_end));
     let learning = of_half(start, known_until);
+    checkpoint();
     let (edges, rows) = binned(inner_pool, book, &learning, components)?;
     let held_rows = Binned::from_rows(&edges, inputs(inner_pool, book, &held, components).as_ref())?;
     let label = |picks: &[usize]| picks.iter().map(|&n| book.labels[n]).collect::<Vec<f64>>();
     let held_label = label(&held);
+    checkpoint();
     let held_out = HeldOut { rows: &held_rows, target: &held_label, weight: None, init: None };
-    let stopped = trees::fit(&rows, &label(&learning), None, None, Some(held_out), &spec)?;
+    let stopped =
+        trees::fit_watched(&rows, &label(&learning), None, None, Some(held_out), &spec, &checkpoint)?;
     let rounds = stopped.rounds();
     drop((rows, held_rows));
     let fixed = TreesSpec { rounds, early_stop_rounds: None, ..spec };
@@ -421,7 +426,8 @@ fn trees_of(
         checkpoint();
         let picks = of_half(start, ends[stage as usize]);
         let (_, rows) = binned(pool_of(stage), book, &picks, components)?;
-        trees::fit(&rows, &label(&picks), None, None, None, &fixed)
+        checkpoint();
+        trees::fit_watched(&rows, &label(&picks), None, None, None, &fixed, &checkpoint)
     };
     Some([again(Stage::Inner)?, again(Stage::Full)?])
 }

@@ -28,6 +28,7 @@ use super::statistics::{CoinStatistics, Stage, Statistics, own_scaled};
 use super::survey::Survey;
 use super::{Engine, EngineError, Market};
 use crate::cache::Inputs;
+use crate::jobs::checkpoint;
 use crate::settings::Settings;
 use faer::{Mat, MatRef};
 use huracan_core::encoder::{Encoder, TrainingEpoch};
@@ -317,6 +318,7 @@ impl Extra {
             [(Lane::Trees, &self.models.trees), (Lane::TreesCoded, &self.models.trees_coded)]
         {
             let Some(trees) = models.get(at).and_then(Option::as_ref) else { continue };
+            checkpoint();
             let inputs = with_components(&pools.stages[trees.units], z, trees.components);
             let scores = trees.halves[half].score_rows(inputs.as_ref());
             if let Some((column, scores)) = self.layout.columns(lane).next().zip(scores) {

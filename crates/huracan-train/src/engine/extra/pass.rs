@@ -417,7 +417,9 @@ impl CodesPass<'_> {
     /// Sums of the codes over the training rows of `span`, after those of rows before.
     fn sums(&self, rows: &mut Rows, at: usize, span: Range<usize>, before: Option<Sums>) -> Sums {
         let (p, e) = (self.extra.p, self.extra.layout.width());
+        checkpoint();
         let codes = rows.codes(self, at, span.clone());
+        checkpoint();
         let prepared = &rows.prepared;
         let mut sums = before.unwrap_or_else(|| Sums {
             with_design: Mat::zeros(p + 1, e),

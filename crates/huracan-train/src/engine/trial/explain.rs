@@ -20,6 +20,7 @@ use crate::engine::survey::Survey;
 use crate::engine::tape::{CoinTape, position_size};
 use crate::engine::verdicts::{CoinVerdict, Verdicts, test_days};
 use crate::engine::{Engine, EngineError, Market};
+use crate::jobs::checkpoint;
 use crate::scratch::ScratchError;
 use faer::{ColRef, Mat, MatRef};
 use huracan_core::bank::{Delta, block_permutation, permutation_delta};
@@ -319,7 +320,10 @@ impl TrialPass<'_> {
         self.cached(key, || {
             let end = self.usual_end(rows.series);
             let prepared = &rows.all()?.prepared;
-            let of = |j: usize| column(prepared, j, 0, end).into_iter().step_by(REFERENCE_STRIDE).collect();
+            let of = |j: usize| {
+                checkpoint();
+                column(prepared, j, 0, end).into_iter().step_by(REFERENCE_STRIDE).collect()
+            };
             let columns: Vec<Vec<f64>> = (0..names.len()).map(of).collect();
             let fitted = names.iter().zip(&columns).map(|(name, v)| FeatureReference::fit(name, v, None));
             let features: Option<Vec<FeatureReference>> = fitted.collect();
@@ -349,7 +353,11 @@ impl TrialPass<'_> {
         let week = self.window_rows();
         let past = self.engine.settings.timeframe.bars_in_days(self.engine.settings.fold_train_days_min);
         let end = prepared.series.index_at_or_after(self.plan.frozen_end);
-        (0..prepared.p()).map(|j| past_psis(&column(prepared, j, 0, end), week, week, past)).collect()
+        let psis = |j: usize| {
+            checkpoint();
+            past_psis(&column(prepared, j, 0, end), week, week, past)
+        };
+        (0..prepared.p()).map(psis).collect()
     }
 
     /// The last week of a coin against its usual rows.
@@ -369,6 +377,7 @@ impl TrialPass<'_> {
             return Ok(None);
         };
         features.iter_mut().zip(limits).for_each(|(feature, limit)| feature.psi_max = *limit);
+        checkpoint();
         let errors = |z: Mat<f64>| encoder.map_or_else(Vec::new, |e| e.reconstruction_error(z.as_ref()));
         let usual = match encoder {
             Some(_) => self.usual_rows(coin.index, rows)?,
@@ -442,6 +451,7 @@ impl TrialPass<'_> {
         let repetitions = if linear { REPETITIONS } else { 1 };
         let mut all = FoldWorth::new(days, repetitions, names.len());
         for (f, fold) in self.plan.tested().iter().enumerate() {
+            checkpoint();
             let Some(span) = fold.test else { continue };
             let (policy, is_zero) = judged.policies[f];
             let is_measured = measured && !is_zero;
@@ -493,6 +503,7 @@ impl TrialPass<'_> {
         }
         let lag = settings.metric_options(settings.seed).hac_lag_days;
         let deltas = names.iter().zip(&permuted).filter_map(|(name, permuted)| {
+            checkpoint();
             permutation_delta(&intact, permuted, lag).map(|delta| (name.clone(), delta))
         });
         Ok((deltas.collect(), agreement))
@@ -542,6 +553,7 @@ impl TrialPass<'_> {
             let seed = settings.seed.child("permutation", (f * REPETITIONS + r) as u64);
             let order = block_permutation(to - from, block, seed);
             for (j, sums) in worth.permuted.iter_mut().enumerate() {
+                checkpoint();
                 match with_permuted(head, &mut rows, &scores, j, &order, before.as_ref(), &codes) {
                     Some(moved) => self.daily(prepared, tape, scene, &moved, &mut sums[r]),
                     None => sums[r].clone_from(&worth.intact),

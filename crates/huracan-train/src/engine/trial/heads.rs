@@ -9,6 +9,7 @@ use crate::engine::lanes::{Lane, LaneFold};
 use crate::engine::pools::{Codes, Pool, Variant};
 use crate::engine::slopes::{OwnBasis, unpooled_head};
 use crate::engine::statistics::{CoinStatistics, Stage, rows_min};
+use crate::jobs::checkpoint;
 use crate::scratch::ScratchError;
 use faer::Mat;
 use huracan_core::gram::Moments;
@@ -153,6 +154,7 @@ impl TrialPass<'_> {
         }
         let effective = own.n / settings.label.horizon_bars as f64;
         for ((codes, group), members) in groups {
+            checkpoint();
             let targets: Vec<usize> = members.iter().map(|&l| lanes[l].target).collect();
             let w = pool.loadings(codes, group, basis).to_owned();
             let own = own.targets(&targets);
@@ -183,6 +185,7 @@ impl TrialPass<'_> {
             }
         }
         for (n, lane) in self.extra.lanes().enumerate() {
+            checkpoint();
             let from = lanes.len() * p + n * self.extra.head_len();
             let prior = &priors[from..from + self.extra.head_len()];
             let l = lane.at();

@@ -23,6 +23,7 @@ use crate::engine::statistics::{CoinStatistics, Stage, Statistics, placebo_signs
 use crate::engine::survey::{Coin, Failed, Survey};
 use crate::engine::tape::{CoinTape, FoldRecord, hedged, policy_grid, position_size, record};
 use crate::engine::{Engine, EngineError, Market};
+use crate::jobs::checkpoint;
 use crate::scratch::ScratchError;
 use crate::settings::Settings;
 use faer::{Accum, ColRef, Mat, Par};
@@ -291,8 +292,8 @@ pub fn trials(
                 disk = Some(error);
                 out.push(None);
             }
-            Err(error) => {
-                failed.push(Failed { symbol: names[i].clone(), step: "trial", error });
+            Err(fault) => {
+                failed.push(Failed::new(names[i].clone(), "trial", fault));
                 out.push(None);
             }
         }
@@ -430,6 +431,7 @@ impl TrialPass<'_> {
             regime: known.regimes.last().copied().unwrap_or(Regime::Unknown),
         };
         for (f, fold) in self.plan.folds.iter().enumerate() {
+            checkpoint();
             let of_coin = |inputs| self.extra.of_coin(&coin.symbol, inputs);
             let digests = self.statistics.known.as_ref().filter(|_| fold.test.is_some());
             let key = digests.map(|known| known.fit_of("validation", f, index, of_coin));
@@ -627,6 +629,7 @@ impl TrialPass<'_> {
         let scores = self.scores(known, prepared, heads, (f, Stage::Inner), (from, to));
         let policies = self.policies(prepared.series.symbol.market());
         let totals = (0..lanes).map(|lane| {
+            checkpoint();
             let edge = self.edges(prepared, scores.col(lane), heads.heads[lane].survival, from);
             let view = tape.view(lane, from, to, &edge, &sides, size);
             let of = |policy: &Policy| {
@@ -663,12 +666,14 @@ impl TrialPass<'_> {
         let Some(heads) = heads.filter(|_| from < to) else { return tested };
         let Some((model, sides)) = self.one_side(rows, from, to) else { return tested };
         let size = position_size(settings, &model);
+        checkpoint();
         tested.rows = self.panel_rows(known.statistics, prepared, tape, f, (from, to), &model);
         let scores = self.scores(known, prepared, heads, (f, Stage::Full), (from, to));
         let policies = self.policies(prepared.series.symbol.market());
         let first_day = self.plan.test_start.day();
         let lag = settings.label.entry_lag_bars;
         for lane in 0..scores.ncols() {
+            checkpoint();
             let edge = self.edges(prepared, scores.col(lane), heads.heads[lane].survival, from);
             let view = tape.view(lane, from, to, &edge, &sides, size);
             for (k, policy) in policies.iter().enumerate() {
