@@ -54,9 +54,7 @@ pub enum Error {
         run: String,
     },
     /// The run is over, and what it said stays.
-    #[error(
-        "run {run:?} is over and published, expected one that goes on; the next run tries every coin anew"
-    )]
+    #[error("run {run:?} is over, expected one that goes on; the next run tries every coin anew")]
     RunOver {
         /// The run.
         run: String,

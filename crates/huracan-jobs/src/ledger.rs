@@ -24,7 +24,8 @@ use crate::{
     rows::{job_columns, job_row, line_columns, line_row, progress_columns, repeats, run_row, stored},
     transition::{CRASHES_SUSPECT, fresh},
     words::{
-        AttemptRow, Event, JobError, JobId, JobRow, NewJob, Repeat, RunRow, Selector, Status, Usage, not_over,
+        AttemptRow, Event, JobError, JobId, JobRow, NewJob, PUBLISHED, Repeat, RunRow, Selector, Status,
+        Usage, not_over,
     },
 };
 
@@ -285,8 +286,8 @@ impl Ledger {
         })
     }
 
-    /// Enters a run, or takes up one that was entered before: its beginning stays, who drives it and
-    /// what for are noted anew, and it counts as not ended.
+    /// Enters a run, or takes up one that was entered before: when it was begun, who drives it and what
+    /// for are noted anew, and it counts as not ended.
     ///
     /// # Errors
     /// [`Error::Database`].
@@ -295,7 +296,8 @@ impl Ledger {
             writer.begin().await?;
             sqlx::query(
                 "INSERT INTO runs (run, purpose, worker, began_at_ms) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (run) DO UPDATE SET purpose = ?2, worker = ?3, ended_at_ms = NULL, outcome = NULL",
+                 ON CONFLICT (run) DO UPDATE SET
+                   purpose = ?2, worker = ?3, began_at_ms = ?4, ended_at_ms = NULL, outcome = NULL",
             )
             .bind(run)
             .bind(purpose)
@@ -514,14 +516,16 @@ impl Ledger {
         self.change_all(selector, |row| row.cancel(now_ms)).map(|changed| changed.len())
     }
 
-    /// Puts failed and cancelled jobs of runs that are not over back to pending from their first attempt.
-    /// Gives how many.
+    /// Puts failed and cancelled jobs of runs that were not [`PUBLISHED`] back to pending from their first
+    /// attempt. Gives how many.
     ///
     /// # Errors
-    /// [`Error::RunOver`] for a run that is over, [`Error::Database`].
+    /// [`Error::RunOver`] for a run that was, [`Error::Database`].
     pub fn retry(&self, selector: &Selector) -> Result<usize> {
         let now_ms = now_ms();
-        let open = not_over(&self.runs()?, selector)?;
+        // What was not published may be decided again.
+        let is_over = |row: &RunRow| row.outcome.as_deref() == Some(PUBLISHED);
+        let open = not_over(&self.runs()?, selector, is_over)?;
         open.iter().try_fold(0, |changed, selector| {
             Ok(changed + self.change_all(selector, |row| row.retry(now_ms))?.len())
         })

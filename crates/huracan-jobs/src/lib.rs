@@ -32,6 +32,6 @@ pub use queue::{
 };
 pub use retry::{Next, RetryPolicy};
 pub use words::{
-    AttemptRow, Caps, Event, JobError, JobId, JobRow, NewJob, Progress, Repeat, RunRow, Selector, Status,
-    UnknownStatus, Usage,
+    AttemptRow, Caps, Event, JobError, JobId, JobRow, NewJob, PUBLISHED, Progress, Repeat, RunRow, Selector,
+    Status, UnknownStatus, Usage,
 };

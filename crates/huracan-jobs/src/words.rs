@@ -347,9 +347,12 @@ pub struct RunRow {
 ///
 /// # Errors
 /// [`Error::RunOver`] where the selector names one run, and that is over.
-pub(crate) fn not_over(runs: &[RunRow], selector: &Selector) -> Result<Vec<Selector>, Error> {
+pub(crate) fn not_over(
+    runs: &[RunRow],
+    selector: &Selector,
+    is_over: impl Fn(&RunRow) -> bool,
+) -> Result<Vec<Selector>, Error> {
     let named = |row: &&RunRow| selector.run.as_ref().is_none_or(|run| *run == row.run);
-    let is_over = |row: &RunRow| row.ended_at_ms.is_some();
     if selector.run.is_some()
         && let Some(over) = runs.iter().find(|row| named(row) && is_over(row))
     {
@@ -358,6 +361,9 @@ pub(crate) fn not_over(runs: &[RunRow], selector: &Selector) -> Result<Vec<Selec
     let open = runs.iter().filter(|row| named(row) && !is_over(row));
     Ok(open.map(|row| Selector { run: Some(row.run.clone()), ..selector.clone() }).collect())
 }
+
+/// The outcome of a run whose results are in force.
+pub const PUBLISHED: &str = "complete";
 
 /// How many jobs stand where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -218,7 +218,8 @@ impl Queue {
     /// # Errors
     /// [`Error::RunOver`] for a run that is over, [`Error::Queue`].
     pub fn retry(&self, selector: &Selector) -> Result<usize> {
-        let open = not_over(&self.runs()?, selector)?;
+        // What workers had left for each other went with the run.
+        let open = not_over(&self.runs()?, selector, |row| row.ended_at_ms.is_some())?;
         open.iter().try_fold(0, |changed, selector| Ok(changed + self.change_all(selector, JobRow::retry)?))
     }
 

@@ -13,7 +13,7 @@ pub mod vault;
 pub mod worker;
 
 use crate::scratch::Beyond;
-use huracan_jobs::Usage;
+use huracan_jobs::{PUBLISHED, Usage};
 use huracan_store::StoreError;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -231,13 +231,19 @@ pub trait Jobs: Sync {
         None
     }
 
-    /// Says that the run has come to an end of its own: its record may be closed.
+    /// Says that the run has come to an end of its own, and whether what it made is in force: its record
+    /// may be closed.
     ///
     /// # Errors
     /// When that cannot be noted.
-    fn close(&self) -> Result<(), JobsError> {
+    fn close(&self, _is_published: bool) -> Result<(), JobsError> {
         Ok(())
     }
+}
+
+/// How a run ended, in the word that is kept.
+fn outcome(is_published: bool) -> &'static str {
+    if is_published { PUBLISHED } else { "unpublished" }
 }
 
 /// Other processes that do jobs.

@@ -5,7 +5,7 @@
 use super::vault::{Shared, Vault, broken as store_broken, key};
 use super::{
     Attempts, Elsewhere, EndedElsewhere, Hire, JobFault, JobName, Jobs, JobsError, REMEMBERED_DAYS, Trouble,
-    fenced,
+    fenced, outcome,
 };
 use crate::scratch::Beyond;
 use huracan_core::words::UtcMs;
@@ -225,13 +225,13 @@ impl Jobs for QueueHands<'_> {
         Some(Arc::new(self.vault.clone()))
     }
 
-    fn close(&self) -> Result<(), JobsError> {
+    fn close(&self, is_published: bool) -> Result<(), JobsError> {
         // While the run is still held: whoever takes it up next leaves things of the same names.
         self.vault.clear().map_err(store_broken)?;
         let held = self.coordinator.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Passes are over, so nobody else holds it.
         if let Some(coordinator) = held.and_then(Arc::into_inner) {
-            coordinator.close("complete").map_err(broken)?;
+            coordinator.close(outcome(is_published)).map_err(broken)?;
         }
         Ok(())
     }

@@ -190,9 +190,10 @@ impl Drop for Bench {
 
 impl Handler for Bench {
     fn run(&self, job: &Claimed, cancel: &CancelToken) -> Result<Done, JobError> {
-        let member = Member::join(&self.crew);
+        // Who has no cap makes room for nobody.
+        let member = job.caps.memory_bytes.is_some().then(|| Member::join(&self.crew));
         let stopping = Arc::new(Caps {
-            number: member.number,
+            number: member.as_ref().map_or(0, |member| member.number),
             crew: self.crew.clone(),
             cancel: cancel.clone(),
             memory_bytes: job.caps.memory_bytes,

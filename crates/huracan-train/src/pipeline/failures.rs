@@ -15,15 +15,16 @@ use std::collections::BTreeMap;
 fn coin_help(code: &str) -> &'static str {
     match code {
         "wall_cap" => {
-            "the other coins are not affected; raise `jobs.wall_cap_s` and let the job be tried again with \
-             `huracan jobs retry`"
+            "the other coins are not affected; raise `jobs.wall_cap_s`: the next run tries it anew, one that is \
+             not over after `huracan jobs retry`"
         }
         "memory_cap" => {
-            "the other coins are not affected; raise `jobs.memory_cap_mib` and let the job be tried again with \
-             `huracan jobs retry`"
+            "the other coins are not affected; raise `jobs.memory_cap_mib`: the next run tries it anew, one that \
+             is not over after `huracan jobs retry`"
         }
         "cancelled" | "skipped" => {
-            "the other coins are not affected; `huracan jobs retry` lets the job be tried again, in the next run"
+            "the other coins are not affected; the next run tries it anew, one that is not over after \
+             `huracan jobs retry`"
         }
         _ => {
             "the other coins are not affected; look at the coin's candles with `huracan data check`, and report \
@@ -75,7 +76,7 @@ fn of_history(history: &JobHistory, now: UtcMs) -> Failure {
         code: code.to_owned(),
         error_chain: if chain.is_empty() { untold() } else { chain.to_vec() },
         help: coin_help(code).to_owned(),
-        attempts: Some(history.attempts.len() as u32),
+        attempts: Some(history.tries()),
         tried: history.tried(),
     }
 }

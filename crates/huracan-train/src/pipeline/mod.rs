@@ -317,7 +317,7 @@ fn claimed(job: &Job<'_>, source: &dyn CandleSource, recorder: &Recorder<'_>) ->
         outcome: &outcome,
         canaries: canaries.as_ref(),
     };
-    if let Err(error) = jobs.close() {
+    if let Err(error) = jobs.close(!blocked && published.is_some()) {
         recorder.note(&format!("the run is complete, but its record of jobs stays open: {error}"));
     }
     let report = published.as_ref().and_then(|published| {

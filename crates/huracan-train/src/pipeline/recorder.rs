@@ -169,6 +169,11 @@ impl JobHistory {
         self.attempts.iter().map(sentence).collect()
     }
 
+    /// How often it was tried: some attempts may have been made by others.
+    pub fn tries(&self) -> u32 {
+        self.attempts.iter().map(|job| job.attempt).max().unwrap_or(0)
+    }
+
     fn wall_s(&self) -> f64 {
         self.attempts.iter().map(|job| job.wall_s).sum()
     }
@@ -186,7 +191,7 @@ impl JobHistory {
             requests: sum(|job| job.requests),
             cost_usd: None,
             basis: Some(CostBasis::Thread),
-            attempts: Some(self.attempts.len() as u32),
+            attempts: Some(self.tries()),
             cached: self.attempts.last().map(|job| job.cached),
         }
     }

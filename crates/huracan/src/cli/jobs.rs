@@ -133,7 +133,7 @@ fn known(records: &Records, selector: Selector) -> Result<Selector, Failure> {
     if names.contains(run) {
         return Ok(selector);
     }
-    let latest: Vec<&str> = names.iter().rev().take(RUNS_NAMED).map(String::as_str).collect();
+    let latest: Vec<&str> = names.iter().take(RUNS_NAMED).map(String::as_str).collect();
     let expected = match latest.is_empty() {
         true => "and no run has begun".to_owned(),
         false => format!("expected one of: {}", latest.join(", ")),

@@ -444,7 +444,7 @@ pub fn nobody_coordinates(records: &Records, loaded: &Loaded) -> bool {
 }
 
 impl Records {
-    /// The runs, latest last.
+    /// The runs, youngest first.
     ///
     /// # Errors
     /// What the record refuses.

@@ -229,7 +229,10 @@ fn a_worker_that_stood_still_past_its_lease_while_it_computed_changes_nothing() 
     // Alone, it has a job of this stage before long.
     let held = |job: &JobRow| job.status == Status::Running && job.id.stage == "codes";
     let (queue, run) = place.queue();
-    while !queue.jobs(&Selector::run(&run)).unwrap().iter().any(held) {
+    for _ in 0..2000 {
+        if queue.jobs(&Selector::run(&run)).unwrap().iter().any(held) {
+            break;
+        }
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     still.signal("-STOP");
@@ -281,12 +284,21 @@ fn a_placebo_waits_for_a_night_that_trades() {
     let mut coordinator = night.coordinator();
     coordinator.wait_for("statistics: started");
     let _worker = night.worker("one");
-    coordinator.wait_for("statistics: done");
-    let begun: Vec<JobRow> = queue.jobs(&Selector::run(&run)).unwrap();
-    assert!(
-        begun.iter().all(|row| row.status == Status::Pending),
-        "the placebo's jobs came first: {begun:?}"
-    );
+    let first = || -> Vec<JobRow> {
+        let rows = queue.jobs(&Selector::default().stage("statistics")).unwrap();
+        rows.into_iter().filter(|row| row.id.run != run).collect()
+    };
+    for _ in 0..1200 {
+        if first().iter().all(|row| row.status == Status::Completed) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    // A job of the placebo, which waited first, would have been a misfit to this worker.
+    let last = first().iter().map(|row| row.finished_at_ms).min().flatten();
+    assert!(last.is_some(), "the placebo's jobs came first: {:?}", first());
+    let is_later = |row: &JobRow| row.started_at_ms.is_none_or(|at| Some(at) >= last);
+    assert!(waiting().iter().all(is_later), "{:?}", waiting());
 }
 
 /// A run of another build, with a job that waits.
