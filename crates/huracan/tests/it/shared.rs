@@ -289,7 +289,8 @@ fn a_placebo_waits_for_a_night_that_trades() {
         rows.into_iter().filter(|row| row.id.run != run).collect()
     };
     for _ in 0..1200 {
-        if first().iter().all(|row| row.status == Status::Completed) {
+        let rows = first();
+        if !rows.is_empty() && rows.iter().all(|row| row.status == Status::Completed) {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(100));
