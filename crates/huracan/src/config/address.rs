@@ -62,7 +62,7 @@ mod tests {
         "postgres://u@[::1]/db",
         "postgres://u@host:/db",
         "postgres://u%40corp@host/db",
-        "postgres://u@localhost/postgres?host=/tmp/socket",
+        "postgres://u@localhost/postgres?host=/run/postgresql",
         "postgres://u@host/db?application_name=a%3Ab",
         "postgres://u@host/password",
     ];
